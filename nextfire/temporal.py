@@ -1,0 +1,20 @@
+"""Connecting to Temporal by the standard TEMPORAL_* variables."""
+
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.envconfig import ClientConfig
+
+DEFAULT_ADDRESS = "localhost:7233"
+
+
+async def temporal_client(*, lazy: bool) -> Client:
+    """A client; a lazy one connects at its first call, so that a process starts though Temporal is away.
+
+    A worker cannot be lazy: connect for it once Temporal answers. Raises RuntimeError where it does not.
+
+    Address, namespace, TLS and API key come from TEMPORAL_* or the profile in TEMPORAL_CONFIG_FILE, as
+    `temporalio.envconfig` reads them: a self-hosted cluster or Temporal Cloud.
+    """
+    config: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **ClientConfig.load_client_connect_config()}
+    return await Client.connect(**config, lazy=lazy)

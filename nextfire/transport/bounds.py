@@ -1,0 +1,24 @@
+"""What the transport allows one request, one socket or one operation."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Sizes in bytes, times as durations.
+
+    `deadline` holds for queries and mutations with all their parts; subscriptions have none.
+    `message_bytes` should be what the server's own limit is, so that either refuses the same messages.
+    """
+
+    max_body_bytes: int = 100_000
+    max_message_bytes: int = 256 * 1024
+    max_operations_per_socket: int = 100
+    deadline: timedelta = timedelta(seconds=30)
+    body_timeout: timedelta = timedelta(seconds=30)
+    connection_init_timeout: timedelta = timedelta(seconds=10)
+    heartbeat: timedelta = timedelta(seconds=12)
+
+
+DEFAULT_BOUNDS = Bounds()

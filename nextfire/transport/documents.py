@@ -1,0 +1,161 @@
+"""GraphQL documents: parsed, measured, validated, and kept.
+
+One cache holds a document with what validation said of it, under its text. Clients send the same few documents
+again and again, and parsing and validating cost ten times what a small query costs to run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from graphql import (
+    REMOVE,
+    ASTValidationRule,
+    DirectiveNode,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    StringValueNode,
+    Visitor,
+    parse,
+    specified_rules,
+    validate,
+    visit,
+)
+from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
+from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
+
+from nextfire.transport.masking import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED, request_errors
+from nextfire.transport.refusal import Refusal, Refused
+from schema.limits import TOO_COMPLEX, Limits, limit_errors
+
+_ESCAPED_NUL = re.compile(r"\\u(?:0000|\{0+\})")
+_TOO_MANY_TOKENS = re.compile(r"contains more than \d+ tokens")
+
+
+class _OneOfRule(OneOfInputValidationRule):
+    """Strawberry's rule, which raises for a variable in a fragment that stands before the operation."""
+
+    def enter_object_value(self, node: ObjectValueNode, *args: Any) -> None:
+        try:
+            super().enter_object_value(node, *args)
+        except (AttributeError, KeyError):
+            return  # the value of the variable is checked when it is coerced
+
+
+# graphql-core calls a rule with a context only, whatever its class says.
+_RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValidationRule, _OneOfRule)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One valid operation. `plain` is its document with everything delivered at once."""
+
+    document: DocumentNode
+    plain: DocumentNode
+    node: OperationDefinitionNode
+
+    @property
+    def name(self) -> str | None:
+        return self.node.name.value if self.node.name else None
+
+    @property
+    def kind(self) -> OperationType:
+        return self.node.operation
+
+    @property
+    def subscribes(self) -> bool:
+        return self.kind is OperationType.SUBSCRIPTION
+
+    @property
+    def defers(self) -> bool:
+        return self.plain is not self.document and not self.subscribes
+
+
+class Documents:
+    """The documents that a schema was asked to run, most recent first, at most `size` of them."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits, size: int = 128) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._prepare = lru_cache(maxsize=size)(self._prepare_anew)
+
+    def operation(self, source: str, name: str | None) -> Operation:
+        """The operation of that name, or the only one. Refused with what is wrong with the document."""
+        prepared = self._prepare(source)
+        if isinstance(prepared, Refused):
+            raise prepared.again()
+        if name is None:
+            if len(prepared) != 1:
+                raise _unknown_operation("The document holds several operations: say which by 'operationName'.")
+            return prepared[0]
+        for operation in prepared:
+            if operation.name == name:
+                return operation
+        raise _unknown_operation("The document holds no operation of the name in 'operationName'.")
+
+    def _prepare_anew(self, source: str) -> Sequence[Operation] | Refused:
+        try:
+            document = parse(source, max_tokens=self._limits.max_tokens)
+        except GraphQLSyntaxError as error:
+            too_long = _TOO_MANY_TOKENS.search(error.message)
+            return Refused(400, request_errors([error], TOO_COMPLEX if too_long else PARSE_FAILED))
+        if _ESCAPED_NUL.search(source) and _holds_nul(document):
+            return Refusal(400, BAD_USER_INPUT, "The document holds a NUL character (U+0000) in a string.")
+        if errors := limit_errors(document, self._limits):
+            return Refused(422, request_errors(errors, TOO_COMPLEX))
+        if errors := self._validate(document):
+            return Refused(422, request_errors(errors, VALIDATION_FAILED))
+        # @stream is not offered: clients that know @defer break on it.
+        document = _without(document, "stream")
+        plain = _without(document, "defer")
+        operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+        return [Operation(document, plain, node) for node in operations]
+
+    def _validate(self, document: DocumentNode) -> list[GraphQLError]:
+        return validate(self._schema, document, _RULES, max_errors=self._limits.max_errors, hide_suggestions=True)
+
+
+def _unknown_operation(message: str) -> Refused:
+    return Refused(422, request_errors([GraphQLError(message)], BAD_USER_INPUT))
+
+
+class _NulFinder(Visitor):
+    found = False
+
+    def enter_string_value(self, node: StringValueNode, *_: Any) -> None:
+        self.found = self.found or "\0" in node.value
+
+
+def _holds_nul(document: DocumentNode) -> bool:
+    finder = _NulFinder()
+    visit(document, finder)
+    return finder.found
+
+
+class _Remover(Visitor):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+        self.removed = False
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> Any:
+        if node.name.value != self._name:
+            return None
+        self.removed = True
+        return REMOVE
+
+
+def _without(document: DocumentNode, directive: str) -> DocumentNode:
+    """The document as if each use of the directive had `if: false`; the same object if there is none."""
+    remover = _Remover(directive)
+    without = visit(document, remover)
+    return without if remover.removed else document

@@ -1,0 +1,149 @@
+"""Runs one operation to its payloads, the same for every transport.
+
+Strawberry's own `Schema.execute` and `Schema.stream` are not used: they take the first operation when none is
+named, cannot tell a request error from a field error, log every error a second time, and let a deferred part
+outlive the operation that it belongs to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from contextlib import aclosing
+from datetime import timedelta
+from typing import Any, cast
+
+import strawberry
+from graphql import ExecutionResult
+from graphql.execution import (
+    Executor,
+    ExperimentalIncrementalExecutionResults,
+    create_source_event_stream,
+    execute_subscription_event,
+    map_source_to_response_event,
+)
+from strawberry.execution import optimized_is_awaitable
+
+from nextfire.transport.documents import Documents, Operation
+from nextfire.transport.frames import IncrementalFrames, Payload, result_payload
+from nextfire.transport.masking import (
+    BAD_USER_INPUT,
+    JsonError,
+    error_of,
+    exception_errors,
+    field_errors,
+    request_errors,
+)
+from nextfire.transport.refusal import Refused
+from nextfire.transport.requests import GraphQLRequest
+from schema.limits import Limits
+
+TIMEOUT = "TIMEOUT"
+
+Refresh = Callable[[Any], Any]
+"""Makes of a subscription's context the one for its next event: the same caller, nothing loaded yet."""
+
+
+class Engine:
+    """Runs the operations of one schema."""
+
+    def __init__(self, schema: strawberry.Schema, limits: Limits, deadline: timedelta, refresh: Refresh | None) -> None:
+        if schema.extensions or schema.directives:
+            raise ValueError("The endpoint runs no schema extensions, and no directives of Strawberry's.")
+        self._schema = schema
+        self._limits = limits
+        self._deadline = deadline
+        self._refresh = refresh
+        self._documents = Documents(schema._schema, limits)
+
+    def prepare(self, request: GraphQLRequest) -> Operation:
+        """The valid operation that a request names."""
+        return self._documents.operation(request.query, request.operation_name)
+
+    async def run(
+        self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
+    ) -> Payload | AsyncGenerator[Payload, None]:
+        """The result of a query or a mutation: one payload, or its parts when it may come in parts and does."""
+        executor = self._executor(operation, request, context, in_parts=in_parts)
+        deadline = asyncio.get_running_loop().time() + self._deadline.total_seconds()
+        try:
+            async with asyncio.timeout_at(deadline):
+                result = executor.execute_operation()
+                if executor.is_awaitable(result):
+                    result = await result
+        except TimeoutError:
+            raise Refused(504, [self._too_late()]) from None
+        if isinstance(result, ExperimentalIncrementalExecutionResults):
+            return self._parts(result, deadline)
+        done = cast("ExecutionResult", result)
+        return result_payload(done.data, done.errors)
+
+    async def subscribe(
+        self, operation: Operation, request: GraphQLRequest, context: Any
+    ) -> AsyncGenerator[Payload, None]:
+        """The payloads of a subscription, one for each event. Raises Refused when it fails to start, or fails."""
+        executor = self._executor(operation, request, context)
+        source = create_source_event_stream(executor)
+        if executor.is_awaitable(source):
+            source = await source
+        if isinstance(source, ExecutionResult):
+            raise Refused(422, field_errors(source.errors or [], "graphql.subscribe"))
+        return self._events(executor, cast("AsyncIterable[Any]", source))
+
+    def _executor(
+        self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
+    ) -> Executor[Any]:
+        built = self._schema.execution_context_class.build(
+            self._schema._schema,
+            operation.document if in_parts else operation.plain,
+            context_value=context,
+            raw_variable_values=request.variables,
+            operation_name=operation.name,
+            max_coercion_errors=self._limits.max_errors,
+            is_awaitable=cast("Any", optimized_is_awaitable),
+            hide_suggestions=True,
+            operation_extensions=request.extensions,
+        )
+        if isinstance(built, list):
+            raise Refused(422, request_errors(built, BAD_USER_INPUT))
+        return built
+
+    async def _parts(
+        self, result: ExperimentalIncrementalExecutionResults, deadline: float
+    ) -> AsyncGenerator[Payload, None]:
+        frames = IncrementalFrames()
+        yield frames.initial(result.initial_result)
+        async with aclosing(result.subsequent_results) as parts:
+            while True:
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        part = await anext(parts, None)
+                except TimeoutError:
+                    yield frames.broken_off([self._too_late()])
+                    return
+                except Exception as error:  # the answer has begun: it can only end with an error
+                    yield frames.broken_off(exception_errors(error, "graphql.defer"))
+                    return
+                if part is None:
+                    return
+                yield frames.subsequent(part)
+
+    async def _events(self, executor: Executor[Any], source: AsyncIterable[Any]) -> AsyncGenerator[Payload, None]:
+        def run_event(one: Executor[Any]) -> Any:
+            if self._refresh is not None:
+                one.context_value = self._refresh(one.context_value)
+            return execute_subscription_event(one)
+
+        try:
+            async with aclosing(map_source_to_response_event(executor, source, run_event)) as results:
+                async for result in results:
+                    yield result_payload(result.data, result.errors)
+        except Exception as error:
+            raise Refused(500, exception_errors(error, "graphql.subscribe")) from error
+
+    def _too_late(self) -> JsonError:
+        seconds = f"{self._deadline.total_seconds():g}"
+        return error_of(
+            f"The operation took longer than {seconds} s and was stopped; a mutation may have taken effect.",
+            TIMEOUT,
+        )

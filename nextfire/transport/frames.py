@@ -1,0 +1,74 @@
+"""The payloads of an operation whose result comes in parts.
+
+The format is that of graphql-js 17 (`pending`, `incremental` with `id` and `subPath`, `completed`). Each part also
+carries its whole `path` and its `label`, which is what clients of the older format merge by.
+"""
+
+from typing import Any
+
+from graphql import GraphQLError
+from graphql.execution import InitialIncrementalExecutionResult, SubsequentIncrementalExecutionResult
+from graphql.execution.types import CompletedResult, IncrementalResult, PendingResult
+
+from nextfire.transport.masking import JsonError, field_errors
+
+Payload = dict[str, Any]
+"""One response object, ready to be written as JSON."""
+
+
+def result_payload(data: Any, errors: list[GraphQLError] | None) -> Payload:
+    """The response object of an operation that ran: https://spec.graphql.org/draft/#sec-Response-Format."""
+    payload: Payload = {"errors": field_errors(errors)} if errors else {}
+    return payload | {"data": data}
+
+
+class IncrementalFrames:
+    """Writes the parts of one result, and remembers which are still to come."""
+
+    def __init__(self) -> None:
+        self._pending: dict[str, PendingResult] = {}
+
+    def initial(self, result: InitialIncrementalExecutionResult) -> Payload:
+        """The first part."""
+        payload = result_payload(result.data, result.errors)
+        return payload | {"pending": self._announce(result.pending), "hasNext": result.has_next}
+
+    def subsequent(self, result: SubsequentIncrementalExecutionResult) -> Payload:
+        """A later part."""
+        payload: Payload = {"hasNext": result.has_next}
+        # A part may belong to an announcement of its own frame.
+        pending = self._announce(result.pending or [])
+        if pending:
+            payload["pending"] = pending
+        if result.incremental:
+            payload["incremental"] = [self._part(part) for part in result.incremental]
+        if result.completed:
+            payload["completed"] = [self._completion(done) for done in result.completed]
+        return payload
+
+    def broken_off(self, errors: list[JsonError]) -> Payload:
+        """The last part, when what is pending will not come."""
+        completed = [{"id": name, "errors": errors} for name in self._pending]
+        self._pending.clear()
+        return {"hasNext": False, "completed": completed}
+
+    def _announce(self, pending: list[PendingResult]) -> list[Any]:
+        self._pending.update((announced.id, announced) for announced in pending)
+        return [announced.formatted for announced in pending]
+
+    def _part(self, part: IncrementalResult) -> Payload:
+        announced = self._pending[part.id]
+        sub_path = list(part.sub_path or [])
+        payload: Payload = {"id": part.id, "path": [*announced.path, *sub_path]}
+        if sub_path:
+            payload["subPath"] = sub_path
+        if announced.label is not None:
+            payload["label"] = announced.label
+        if part.errors:
+            payload["errors"] = field_errors(part.errors)
+        return payload | {"data": part.data} if hasattr(part, "data") else payload | {"items": part.items}
+
+    def _completion(self, done: CompletedResult) -> Payload:
+        self._pending.pop(done.id, None)
+        errors = {"errors": field_errors(done.errors)} if done.errors else {}
+        return {"id": done.id, **errors}

@@ -1,0 +1,161 @@
+"""GraphQL over HTTP, as https://github.com/graphql/graphql-over-http has it (edition of September 2026).
+
+Each function of this module does one step: method, content type, body, then the operation, then its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, cast
+
+from graphql import OperationType
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from nextfire.transport.bounds import Bounds
+from nextfire.transport.documents import Operation
+from nextfire.transport.execution import Engine
+from nextfire.transport.frames import Payload
+from nextfire.transport.masking import BAD_REQUEST, exception_errors
+from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
+from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
+from nextfire.transport.streaming import StreamedResponse, encode_json
+from services.errors import NextfireError
+
+PARTIAL_SUCCESS = 294
+"""Data and errors in one answer: section application/graphql-response+json of the specification."""
+
+_STATUS_OF_CODE = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429, "UNAVAILABLE": 503}
+
+
+class HTTPHandler:
+    """Answers the HTTP requests of one endpoint."""
+
+    def __init__(self, engine: Engine, context: Callable[[Any], Awaitable[Any]], bounds: Bounds) -> None:
+        self._engine = engine
+        self._context = context
+        self._bounds = bounds
+
+    async def answer(self, request: Request) -> Response:
+        """The answer to one request, whatever comes in."""
+        accept = request.headers.get("accept")
+        try:
+            return await self._answer(request, accept)
+        except Refusal as refusal:
+            return _json({"errors": refusal.errors}, json_type(accept), refusal.status, refusal.headers)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody reads it
+        except Exception as error:  # the last place where an error can still be masked
+            errors = exception_errors(error, "graphql.http")
+            status = _STATUS_OF_CODE.get(errors[0]["extensions"]["code"], 500)
+            if isinstance(error, NextfireError) and status == 500:
+                status = 400
+            return _json({"errors": errors}, json_type(accept), status)
+
+    async def _answer(self, request: Request, accept: str | None) -> Response:
+        asked = await self._read(request)
+        context = await self._context(request)
+        try:
+            operation = self._engine.prepare(asked)
+        except Refusal:
+            raise
+        except Refused as refused:
+            # Nobody knows whether a document that is none subscribes or defers.
+            single = negotiate(accept, subscribes=False, defers=False).single
+            return self._single({"errors": refused.errors}, single, refused.status)
+        _check_method(request, operation)
+        answer = negotiate(accept, subscribes=operation.subscribes, defers=operation.defers)
+        try:
+            if operation.subscribes:
+                return self._stream(await self._engine.subscribe(operation, asked, context), answer.single)
+            return await self._run(operation, asked, context, answer)
+        except Refused as refused:
+            return self._single({"errors": refused.errors}, answer.single, refused.status)
+
+    async def _run(self, operation: Operation, asked: GraphQLRequest, context: Any, answer: Answer) -> Response:
+        result = await self._engine.run(operation, asked, context, in_parts=answer.stream is not None)
+        if isinstance(result, dict):
+            status = PARTIAL_SUCCESS if "errors" in result else 200
+            return self._single(result, answer.single, status)
+        return self._stream(result, cast("str", answer.stream))
+
+    async def _read(self, request: Request) -> GraphQLRequest:
+        if request.method == "GET":
+            return request_of_query_string(request.scope["query_string"])
+        if request.method != "POST":
+            raise Refusal(405, BAD_REQUEST, "Send GraphQL requests by POST or GET.", headers={"allow": "GET, POST"})
+        _check_content_type(request)
+        try:
+            async with asyncio.timeout(self._bounds.body_timeout.total_seconds()):
+                body = await self._body(request)
+        except TimeoutError:
+            raise Refusal(408, BAD_REQUEST, "The body did not arrive in time.") from None
+        return request_of_body(body)
+
+    async def _body(self, request: Request) -> bytes:
+        most = self._bounds.max_body_bytes
+        length = request.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > most:
+            raise _too_large(most)
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > most:
+                raise _too_large(most)
+        return bytes(body)
+
+    def _stream(self, payloads: AsyncGenerator[Payload, None], media_type: str) -> Response:
+        return StreamedResponse(_ending_in_errors(payloads), media_type, self._bounds.heartbeat)
+
+    def _single(self, payload: Payload, media_type: str, status: int) -> Response:
+        """One payload. Only application/graphql-response+json tells by the status what is in the body."""
+        if media_type in (JSON, GRAPHQL_JSON):
+            return _json(payload, media_type, status if media_type == GRAPHQL_JSON else 200)
+        return self._stream(_only(payload), media_type)
+
+
+async def _only(payload: Payload) -> AsyncGenerator[Payload, None]:
+    yield payload
+
+
+async def _ending_in_errors(payloads: AsyncGenerator[Payload, None]) -> AsyncGenerator[Payload, None]:
+    try:
+        async for payload in payloads:
+            yield payload
+    except Refused as refused:
+        yield {"errors": refused.errors}
+    finally:
+        await payloads.aclose()
+
+
+def _check_content_type(request: Request) -> None:
+    """Section POST. Any type but this one could be sent across sites by a form, without asking."""
+    name, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    if name != JSON:
+        raise Refusal(415, BAD_REQUEST, f"The Content-Type must be {JSON}.", headers={"accept-post": JSON})
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
+            raise Refusal(415, BAD_REQUEST, "The charset of the body must be UTF-8.")
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise Refusal(415, BAD_REQUEST, "The body must not be compressed.")
+
+
+def _check_method(request: Request, operation: Operation) -> None:
+    if request.method == "GET" and operation.kind is OperationType.MUTATION:
+        raise Refusal(405, BAD_REQUEST, "Send mutations by POST.", headers={"allow": "POST"})
+
+
+def _too_large(most: int) -> Refusal:
+    return Refusal(413, BAD_REQUEST, f"The body is larger than {most:,} bytes.")
+
+
+def _json(payload: Payload, media_type: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    content_type = f"{media_type}; charset=utf-8"
+    try:
+        body = encode_json(payload)
+    except (TypeError, ValueError) as error:
+        body, status = encode_json({"errors": exception_errors(error, "graphql.encode")}), 500
+    return Response(body, status, headers={**(headers or {}), "content-type": content_type})

@@ -1,0 +1,117 @@
+"""A GraphQL request as it comes in: its JSON, its shape and its text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+from urllib.parse import parse_qsl
+
+from nextfire.transport.masking import BAD_REQUEST, BAD_USER_INPUT
+from nextfire.transport.refusal import Refusal
+
+# Text can only hold these by an escape, which makes the walk through all strings rare.
+_SUSPECT_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
+
+
+@dataclass(frozen=True)
+class GraphQLRequest:
+    """The parameters of a request: GraphQL over HTTP, section Request Parameters."""
+
+    query: str
+    operation_name: str | None = None
+    variables: dict[str, Any] = field(default_factory=dict)
+    extensions: dict[str, Any] = field(default_factory=dict)
+
+
+def parse_json(text: str | bytes, what: str) -> Any:
+    """The JSON value of a text, refused with 400 if it is none, or holds text that Postgres cannot hold."""
+    try:
+        decoded = text if isinstance(text, str) else text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise _bad(f"{what} is not valid UTF-8.") from None
+    try:
+        value = json.loads(decoded, parse_constant=_no_constant)
+    except RecursionError:
+        raise _bad(f"{what} is nested too deeply.") from None
+    except ValueError:
+        raise _bad(f"{what} is not valid JSON.") from None
+    if _SUSPECT_ESCAPE.search(decoded):
+        _check_all_text(value)
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _check_all_text(value: Any) -> None:
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            check_text(item)
+        elif isinstance(item, list):
+            waiting.extend(item)
+        elif isinstance(item, dict):
+            waiting.extend(item)
+            waiting.extend(item.values())
+
+
+def check_text(text: str) -> None:
+    """Refuse what no text column of Postgres can hold: NUL, and surrogates without their other half."""
+    if "\0" in text:
+        raise Refusal(400, BAD_USER_INPUT, "The request holds a NUL character (U+0000) in a string.")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Refusal(400, BAD_USER_INPUT, "The request holds a lone surrogate in a string.") from None
+
+
+def request_of_body(body: bytes) -> GraphQLRequest:
+    """The request in the body of a POST: GraphQL over HTTP, section POST."""
+    return request_of_value(parse_json(body, "The body"))
+
+
+def request_of_query_string(query_string: bytes) -> GraphQLRequest:
+    """The request in the query string of a GET: GraphQL over HTTP, section GET."""
+    try:
+        text = query_string.decode("ascii")
+        given: dict[str, Any] = dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=100))
+    except ValueError:
+        raise _bad("The query string is not valid UTF-8, percent-encoded.") from None
+    for value in given.values():
+        check_text(value)
+    for name in ("variables", "extensions"):
+        if given.get(name):
+            given[name] = parse_json(given[name], f"The parameter {name}")
+        else:
+            given.pop(name, None)
+    return request_of_value(given)
+
+
+def request_of_value(value: Any) -> GraphQLRequest:
+    """The request that a JSON value holds. Members that it does not know are ignored."""
+    if isinstance(value, list):
+        raise _bad("Batching is not offered: send one operation in a request.")
+    if not isinstance(value, dict):
+        raise _bad("A request is a JSON object with the member 'query'.")
+    query = value.get("query")
+    if not isinstance(query, str) or not query.strip():
+        raise _bad("'query' must be a string that holds a GraphQL document.")
+    operation_name = value.get("operationName")
+    if not isinstance(operation_name, str | None):
+        raise _bad("'operationName' must be a string or null.")
+    return GraphQLRequest(query, operation_name or None, _map(value, "variables"), _map(value, "extensions"))
+
+
+def _map(value: dict[str, Any], name: str) -> dict[str, Any]:
+    given = value.get(name)
+    if not isinstance(given, dict | None):
+        raise _bad(f"'{name}' must be an object or null.")
+    return given or {}
+
+
+def _bad(message: str) -> Refusal:
+    return Refusal(400, BAD_REQUEST, message)

@@ -1,0 +1,31 @@
+"""How uvicorn must be set for the endpoint to hold what it promises."""
+
+from datetime import timedelta
+from typing import Any
+
+from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
+
+
+def uvicorn_options(
+    bounds: Bounds = DEFAULT_BOUNDS, *, graceful_shutdown: timedelta = timedelta(seconds=10)
+) -> dict[str, Any]:
+    """The arguments of `uvicorn.Config` beside the application, host and port.
+
+    `websockets-sansio` is named, though `auto` picks it, since `websockets` is the deprecated implementation on
+    the legacy API. Open streams hold a shutdown up until `graceful_shutdown`, and are cancelled then. Without
+    `reset_contextvars` a request on a kept connection can start with what the one before it had bound.
+    """
+    return {
+        "loop": "uvloop",
+        "http": "httptools",
+        "ws": "websockets-sansio",
+        "ws_max_size": bounds.max_message_bytes,
+        "ws_ping_interval": 20.0,
+        "ws_ping_timeout": 20.0,
+        "timeout_graceful_shutdown": int(graceful_shutdown.total_seconds()),
+        "lifespan": "on",
+        "reset_contextvars": True,
+        "server_header": False,
+        "log_config": None,
+        "access_log": False,
+    }

@@ -1,0 +1,119 @@
+"""The worker: runs the fires, keeps clocks in line with their rows, and starts what was left behind."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+
+from nextfire.settings import Settings
+from nextfire.temporal import temporal_client
+from nextfire.wiring import Foundation, foundation, in_background
+from services.acp import AcpClient, http_client
+from services.activities import RunActivities
+from services.claims import Claims
+from services.clock import TemporalAway
+from services.deliveries import Deliveries
+from services.errors import Unavailable
+from services.reconcile import DirtyLoop
+from services.retention import prune
+from services.settlements import Settlements
+from services.workflows import ScheduledAgentRun
+
+log = structlog.get_logger(__name__)
+
+RETRY_EVERY = timedelta(seconds=2)
+SAY_EVERY = 15
+"""Every how many tries a waiting worker says again that it waits."""
+START_EVERY = timedelta(seconds=5)
+PRUNE_EVERY = timedelta(hours=1)
+ACTIVITIES_AT_ONCE = 100
+GRACE = timedelta(seconds=20)
+"""For activities under way at the end; a delivery that takes longer is taken over by another worker."""
+
+
+async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
+    """Work until `stop` is set; waits for Postgres and Temporal as long as it takes."""
+    async with foundation(settings, await temporal_client(lazy=True)) as base:
+        if not await wait_for_stores(base, stop):
+            return
+        async with working(base, await temporal_client(lazy=False)):
+            log.info("The worker is ready", action="worker_ready", task_queue=settings.task_queue)
+            await stop.wait()
+            log.info("The worker ends what is under way", action="worker_stopping")
+
+
+@asynccontextmanager
+async def working(base: Foundation, connected: Client) -> AsyncIterator[None]:
+    """Poll the task queue and run the loops for as long as the block."""
+    dirty = DirtyLoop(base.database, base.reconciler, base.listener)
+    loops = in_background(
+        dirty.run(),
+        periodically("start_overlooked", START_EVERY, base.starter.start_overlooked),
+        periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
+    )
+    async with http_client() as http, loops, temporal_worker(base, connected, AcpClient(http)):
+        yield
+
+
+def temporal_worker(base: Foundation, connected: Client, agents: AcpClient) -> Worker:
+    activities = RunActivities(
+        claims=Claims(base.database, base.notifier),
+        deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
+        settlements=Settlements(base.database, base.notifier),
+        reconciler=base.reconciler,
+    )
+    return Worker(
+        connected,
+        task_queue=base.settings.task_queue,
+        workflows=[ScheduledAgentRun],
+        activities=activities.all(),
+        max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        graceful_shutdown_timeout=GRACE,
+        # The workflow holds nothing that the sandbox could catch, and costs half without it.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+
+
+async def periodically(action: str, every: timedelta, step: Callable[[], Awaitable[object]]) -> None:
+    """Take the step again and again until cancelled; what fails is tried again the next time."""
+    while True:
+        try:
+            await step()
+        except (TemporalAway, Unavailable) as error:
+            log.info("Put off until the stores answer", action=action, error=type(error).__name__)
+        except Exception:
+            log.exception("Put off until the next time", action=action)
+        await asyncio.sleep(every.total_seconds())
+
+
+async def wait_for_stores(base: Foundation, stop: asyncio.Event) -> bool:
+    """Wait until Postgres and Temporal answer, and say so meanwhile; False if told to stop before."""
+    tries = 0
+    while not stop.is_set():
+        try:
+            await base.database.ping()
+            await base.clock.ping(RETRY_EVERY)
+        except Unavailable:
+            missing = "Postgres"
+        except TemporalAway:
+            missing = "Temporal"
+        else:
+            return True
+        if tries % SAY_EVERY == 0:
+            log.warning("A store does not answer; the worker waits for it", action="worker_waiting", store=missing)
+        tries += 1
+        await _pause(stop)
+    return False
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(RETRY_EVERY.total_seconds()):
+            await stop.wait()
+    except TimeoutError:
+        pass

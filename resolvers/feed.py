@@ -1,0 +1,124 @@
+"""Subscriptions: the events of the log, batch by batch, with the rows that they are about."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from resolvers.context import Context
+from resolvers.schedules import check_filter
+from services.feed_event import Event, EventKind
+from services.run import Run, RunStatus, RunTrigger
+from services.runs import RunFilter
+from services.schedule import Schedule
+from services.schedule_queries import Revision, ScheduleFilter
+
+
+@dataclass(frozen=True, slots=True)
+class FireEvent:
+    """A run came to a status. `run` is as it is now, which may be further on."""
+
+    cursor: str
+    at: datetime
+    status: RunStatus
+    previous: RunStatus | None
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """A schedule was changed. `schedule` is as it is now, which may be further on."""
+
+    cursor: str
+    at: datetime
+    revision: Revision
+    schedule: Schedule
+
+
+async def fires(context: Context, filter: RunFilter, after: str | None) -> AsyncGenerator[list[FireEvent], None]:
+    """Raises `InvalidInput` at the first batch for a malformed cursor, and `CursorExpired`."""
+    source = context.services.feed.subscribe(
+        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=_matches(filter), after=after
+    )
+    async with aclosing(source) as batches:
+        async for batch in batches:
+            context.forget()
+            ids = [*{event.run_id for event in batch if event.run_id}]
+            runs = await context.services.runs.get_many(context.actor, ids)
+            if found := [fire_event(event, runs[run_id]) for event in batch if (run_id := event.run_id) in runs]:
+                yield found
+
+
+def fire_event(event: Event, run: Run) -> FireEvent:
+    previous = event.payload["previous"]
+    return FireEvent(
+        cursor=event.cursor.encode(),
+        at=event.at,
+        status=RunStatus(event.payload["status"]),
+        previous=RunStatus(previous) if previous else None,
+        run=run,
+    )
+
+
+def _matches(filter: RunFilter) -> Callable[[Event], bool]:
+    """The rules of `Runs.page`, for the status that the event tells."""
+
+    def matches(event: Event) -> bool:
+        if filter.schedule_ids is not None and event.schedule_id not in filter.schedule_ids:
+            return False
+        if filter.agent_ids is not None and event.agent_id not in filter.agent_ids:
+            return False
+        if filter.statuses is not None and event.payload["status"] not in filter.statuses:
+            return False
+        if filter.triggers is not None and RunTrigger(event.payload["trigger"]) not in filter.triggers:
+            return False
+        return _is_within(filter, event)
+
+    return matches
+
+
+def _is_within(filter: RunFilter, event: Event) -> bool:
+    if filter.fire_from is None and filter.fire_to is None:
+        return True
+    fire_at = datetime.fromisoformat(event.payload["fireAt"])
+    if filter.fire_from is not None and fire_at < filter.fire_from:
+        return False
+    return filter.fire_to is None or fire_at < filter.fire_to
+
+
+async def changes(
+    context: Context, filter: ScheduleFilter, after: str | None
+) -> AsyncGenerator[list[ChangeEvent], None]:
+    """The filter is for the schedules as they are when the batch is read; deleted ones are told of as well.
+
+    Raises `InvalidInput` at the first batch for a malformed cursor or filter, and `CursorExpired`.
+    """
+    check_filter(filter)
+    agent_ids = filter.agent_ids
+    source = context.services.feed.subscribe(
+        account_id=context.actor.account_id,
+        kind=EventKind.SCHEDULE_CHANGED,
+        matches=lambda event: agent_ids is None or event.agent_id in agent_ids,
+        after=after,
+    )
+    async with aclosing(source) as batches:
+        async for batch in batches:
+            context.forget()
+            if found := await _change_events(context, filter, batch):
+                yield found
+
+
+async def _change_events(context: Context, filter: ScheduleFilter, batch: list[Event]) -> list[ChangeEvent]:
+    queries = context.services.schedule_queries
+    keys = [(event.schedule_id, int(event.payload["version"])) for event in batch if event.schedule_id]
+    schedules = await queries.matching(context.actor, filter, [*{schedule_id for schedule_id, _ in keys}])
+    revisions = await queries.revisions_at([key for key in keys if key[0] in schedules])
+    return [
+        _change_event(event, revisions[key], schedules[key[0]])
+        for event, key in zip((event for event in batch if event.schedule_id), keys, strict=True)
+        if key in revisions
+    ]
+
+
+def _change_event(event: Event, revision: Revision, schedule: Schedule) -> ChangeEvent:
+    return ChangeEvent(event.cursor.encode(), event.at, revision, schedule)

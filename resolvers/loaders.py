@@ -1,0 +1,48 @@
+"""The loaders of one request: whatever its fields ask for at one moment is read in one go."""
+
+from collections.abc import Awaitable, Callable, Hashable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from strawberry.dataloader import DataLoader
+
+from services.agent import Agent
+from services.agents import Agents
+from services.live import Live
+from services.live_reader import LiveReader, Wanted
+from services.principals import Actor
+from services.run import Attempt, Run, Task
+from services.runs import Runs
+from services.schedule import Schedule
+from services.schedule_queries import ScheduleQueries
+
+T = TypeVar("T")
+
+
+class Loaders:
+    """Every one is for one actor, and knows nothing of rows outside that actor's account."""
+
+    def __init__(
+        self, actor: Actor, *, agents: Agents, schedules: ScheduleQueries, runs: Runs, live: LiveReader
+    ) -> None:
+        self.agent: DataLoader[UUID, Agent | None] = _by_id(lambda ids: agents.get_many(actor, ids))
+        self.schedule: DataLoader[UUID, Schedule | None] = _by_id(lambda ids: schedules.get_many(actor, ids))
+        self.run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.get_many(actor, ids))
+        self.last_run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.last_of(actor, ids))
+        self.task: DataLoader[UUID, Task | None] = _by_id(lambda ids: runs.tasks(actor, ids))
+        self.attempts: DataLoader[UUID, list[Attempt] | None] = _by_id(runs.attempts_of)
+        self.skips: DataLoader[UUID, tuple[datetime, ...] | None] = _by_id(schedules.skipped_of)
+        self.live: DataLoader[Wanted, Live] = DataLoader(load_fn=live.read, cache_key_fn=_live_key)
+
+
+def _by_id(read: Callable[[list[UUID]], Awaitable[dict[UUID, T]]]) -> DataLoader[UUID, T | None]:
+    async def load(ids: list[UUID]) -> list[T | None]:
+        found = await read(ids)
+        return [found.get(each) for each in ids]
+
+    return DataLoader(load_fn=load)
+
+
+def _live_key(wanted: Wanted) -> Hashable:
+    return wanted.id, wanted.schedule.version, wanted.fresh, wanted.counters

@@ -1,0 +1,94 @@
+"""Runs, with their attempts, tasks and messages, and the runs that someone asks for."""
+
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from resolvers import paging
+from resolvers.context import Context
+from resolvers.ids import Kind, key_of
+from services.errors import Issue
+from services.manual_runs import AgentRunRequest
+from services.run import Attempt, Message, Run, Task
+from services.runs import RunFilter, RunStats
+from services.schedule import Schedule
+
+FIRE_AT = "fire_at"
+
+
+def order(column: str, *, descending: bool) -> paging.Order:
+    return paging.Order("runs", column, paging.Sorted.BY_TIME, descending)
+
+
+LATEST_FIRST = order(FIRE_AT, descending=True)
+IN_SEQUENCE = paging.Order("messages", "sequence", paging.Sorted.BY_NUMBER)
+
+
+async def by_key(context: Context, run_id: UUID) -> Run | None:
+    return await context.loaders.run.load(run_id)
+
+
+async def by_id(context: Context, text: str) -> Run | None:
+    return await by_key(context, key_of(Kind.RUN, text))
+
+
+async def last_of(context: Context, schedule_id: UUID) -> Run | None:
+    return await context.loaders.last_run.load(schedule_id)
+
+
+async def task(context: Context, task_id: UUID) -> Task | None:
+    return await context.loaders.task.load(task_id)
+
+
+async def attempts(context: Context, run_id: UUID) -> list[Attempt]:
+    return await context.loaders.attempts.load(run_id) or []
+
+
+async def page(context: Context, filter: RunFilter, order: paging.Order, asked: paging.Slice) -> paging.Listing[Run]:
+    """Raises `InvalidInput`."""
+    window = paging.window(asked, order)
+    runs, actor = context.services.runs, context.actor
+    found = await runs.page(actor, filter, window)
+    return paging.listing(found, order, key=lambda run: (run.fire_at, run.id), count=lambda: runs.count(actor, filter))
+
+
+async def page_of_schedule(
+    context: Context, schedule_id: UUID, filter: RunFilter, asked: paging.Slice
+) -> paging.Listing[Run]:
+    """The latest fire first. Raises `InvalidInput`."""
+    within = filter.schedule_ids is None or schedule_id in filter.schedule_ids
+    narrowed = replace(filter, schedule_ids=(schedule_id,) if within else ())
+    return await page(context, narrowed, LATEST_FIRST, asked)
+
+
+async def messages(context: Context, task_id: UUID, asked: paging.Slice) -> paging.Listing[Message]:
+    """Raises `InvalidInput`."""
+    window = paging.window(asked, IN_SEQUENCE)
+    runs = context.services.runs
+    found = await runs.messages(task_id, window)
+    return paging.listing(
+        found,
+        IN_SEQUENCE,
+        key=lambda message: (message.sequence, message.id),
+        count=lambda: runs.count_messages(task_id),
+    )
+
+
+async def stats(context: Context, schedule_id: UUID, since: datetime | None) -> RunStats:
+    return await context.services.runs.stats(context.actor, schedule_id, since)
+
+
+async def run_agent(context: Context, request: AgentRunRequest, issues: tuple[Issue, ...]) -> Run:
+    return await context.services.manual_runs.run_agent(context.actor, request, issues)
+
+
+async def trigger(
+    context: Context, schedule_id: UUID, *, idempotency_key: str | None, note: str | None
+) -> tuple[Run, Schedule]:
+    """The run, and its schedule as it is after it."""
+    run = await context.services.manual_runs.trigger(
+        context.actor, schedule_id, idempotency_key=idempotency_key, note=note
+    )
+    context.changed(schedule_id)
+    found = await context.services.schedule_queries.get_many(context.actor, [schedule_id])
+    return run, found[schedule_id]

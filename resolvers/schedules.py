@@ -1,0 +1,154 @@
+"""Schedules: by id, by name, by page, their history, and the commands on them."""
+
+from dataclasses import replace
+from uuid import UUID
+
+from resolvers import filters, paging
+from resolvers.context import Context
+from resolvers.ids import Kind, key_of
+from services import fields
+from services.definition import Difference
+from services.errors import Issue
+from services.schedule import Definition, Schedule
+from services.schedule_queries import Revision, ScheduleFilter
+from services.schedules import ScheduleChanges
+
+CREATED_AT, UPDATED_AT, NAME = "created_at", "updated_at", "name"
+
+
+def order(column: str, *, descending: bool) -> paging.Order:
+    by = paging.Sorted.BY_NAME if column == NAME else paging.Sorted.BY_TIME
+    return paging.Order("schedules", column, by, descending)
+
+
+NEWEST_FIRST = order(CREATED_AT, descending=True)
+LATEST_VERSION_FIRST = paging.Order("changes", "version", paging.Sorted.BY_NUMBER, descending=True)
+
+
+async def by_key(context: Context, schedule_id: UUID) -> Schedule | None:
+    return await context.loaders.schedule.load(schedule_id)
+
+
+async def by_id(context: Context, text: str) -> Schedule | None:
+    return await by_key(context, key_of(Kind.SCHEDULE, text))
+
+
+async def by_name(context: Context, agent_id: str, name: str) -> Schedule | None:
+    """The live schedule of that agent and name; a text that is no name is no schedule's."""
+    if not fields.NAME_PATTERN.fullmatch(name):
+        return None
+    return await context.services.schedule_queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name)
+
+
+async def page(
+    context: Context, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, *, skips: bool
+) -> paging.Listing[Schedule]:
+    """With `skips`, the page's skipped fires are loaded along with it. Raises `InvalidInput`."""
+    check_filter(filter)
+    window = paging.window(asked, order)
+    queries, actor = context.services.schedule_queries, context.actor
+    if skips:
+        found, skipped = await queries.page_with_skips(actor, filter, order.column, window)
+        context.loaders.skips.prime_many(skipped)
+    else:
+        found = await queries.page(actor, filter, order.column, window)
+    return paging.listing(
+        found,
+        order,
+        key=lambda schedule: (_sorted_by(schedule, order.column), schedule.id),
+        count=lambda: queries.count(actor, filter),
+    )
+
+
+async def page_of_agent(
+    context: Context, agent_id: UUID, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, *, skips: bool
+) -> paging.Listing[Schedule]:
+    """As `page`."""
+    within = filter.agent_ids is None or agent_id in filter.agent_ids
+    return await page(context, replace(filter, agent_ids=(agent_id,) if within else ()), order, asked, skips=skips)
+
+
+def check_filter(filter: ScheduleFilter) -> None:
+    """Raises `InvalidInput` for texts that nothing can be compared with."""
+    labels = [
+        (text, ("filter", "labels", str(index), part))
+        for index, label in enumerate(filter.labels)
+        for part, text in zip(("key", "value"), label, strict=True)
+    ]
+    filters.check(
+        (filter.search, ("filter", "search")),
+        (filter.created_by, ("filter", "createdBy")),
+        *labels,
+    )
+
+
+def _sorted_by(schedule: Schedule, column: str) -> object:
+    return schedule.definition.name if column == NAME else getattr(schedule, column)
+
+
+async def changes(context: Context, schedule: Schedule, asked: paging.Slice) -> paging.Listing[Revision]:
+    """Raises `InvalidInput`."""
+    window = paging.window(asked, LATEST_VERSION_FIRST)
+    queries = context.services.schedule_queries
+    found = await queries.revisions(schedule.id, window)
+    return paging.listing(
+        found,
+        LATEST_VERSION_FIRST,
+        key=lambda revision: (revision.version, revision.schedule_id),
+        count=lambda: queries.count_revisions(schedule.id),
+    )
+
+
+async def create(
+    context: Context,
+    agent_id: UUID,
+    definition: Definition,
+    *,
+    idempotency_key: str | None,
+    issues: tuple[Issue, ...],
+) -> Schedule:
+    schedule = await context.services.schedules.create(
+        context.actor, agent_id, definition, idempotency_key=idempotency_key, issues=issues
+    )
+    context.changed(schedule.id)
+    return schedule
+
+
+async def update(
+    context: Context,
+    schedule_id: UUID,
+    changes: ScheduleChanges,
+    *,
+    expected_version: int,
+    note: str | None,
+    issues: tuple[Issue, ...],
+) -> tuple[Schedule, list[Difference]]:
+    schedule, changed = await context.services.schedules.update(
+        context.actor, schedule_id, changes, expected_version=expected_version, note=note, issues=issues
+    )
+    context.changed(schedule.id)
+    return schedule, changed
+
+
+async def pause(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    schedule = await context.services.schedules.pause(
+        context.actor, schedule_id, expected_version=expected_version, note=note
+    )
+    context.changed(schedule.id)
+    return schedule
+
+
+async def resume(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    schedule = await context.services.schedules.resume(
+        context.actor, schedule_id, expected_version=expected_version, note=note
+    )
+    context.changed(schedule.id)
+    return schedule
+
+
+async def delete(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    schedule = await context.services.schedules.delete(
+        context.actor, schedule_id, expected_version=expected_version, note=note
+    )
+    context.changed(schedule.id)
+    return schedule

@@ -1,0 +1,48 @@
+"""The schema, with or without its part of schedules and runs, and its printed form."""
+
+from collections.abc import Iterable
+
+import strawberry
+from graphql import GraphQLDirective, lexicographic_sort_schema, print_schema
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+from schema import enums, errors
+from schema.fields import is_offered
+from schema.mutation import Mutation
+from schema.query import Query
+from schema.scalars import SCALARS
+from schema.subscription import Subscription
+
+
+class Schema(strawberry.Schema):
+    """Leaves out the fields that are not offered, and `@stream`, which clients in use cannot read."""
+
+    def __init__(self, *, schedules: bool) -> None:
+        enums.register()
+        self._schedules = schedules
+        super().__init__(
+            query=Query,
+            mutation=Mutation,
+            subscription=Subscription if schedules else None,
+            config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
+            exception_handlers=errors.handlers(),
+        )
+
+    def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
+        return [field for field in type_definition.fields if is_offered(field, schedules=self._schedules)]
+
+    def _collect_graphql_directives(self, schema_directive_types: Iterable[type]) -> tuple[GraphQLDirective, ...]:
+        directives = super()._collect_graphql_directives(schema_directive_types)
+        return tuple(directive for directive in directives if directive.name != "stream")
+
+
+def build_schema(*, schedules: bool) -> strawberry.Schema:
+    """The schema; without `schedules` it has agents and the server's own facts only."""
+    return Schema(schedules=schedules)
+
+
+def sdl() -> str:
+    """The whole schema as text, sorted, so that a change of it shows as a small difference."""
+    return print_schema(lexicographic_sort_schema(build_schema(schedules=True)._schema)) + "\n"

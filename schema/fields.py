@@ -1,0 +1,36 @@
+"""The decorators of fields that a method answers, typed; and the part of the schema that can be absent."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import strawberry
+from strawberry.types.field import StrawberryField
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_SCHEDULES = "schedules"
+
+
+def resolved(description: str, *, schedules: bool = False) -> Callable[[Method], Method]:
+    """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside."""
+
+    def decorate(method: Method) -> Method:
+        field: Any = strawberry.field(method, description=description, metadata={_SCHEDULES: schedules})
+        answer: Method = field
+        return answer
+
+    return decorate
+
+
+def subscription(description: str) -> Callable[[Method], Method]:
+    def decorate(method: Method) -> Method:
+        field: Any = strawberry.subscription(method, description=description)
+        answer: Method = field
+        return answer
+
+    return decorate
+
+
+def is_offered(field: StrawberryField, *, schedules: bool) -> bool:
+    """Whether a schema with or without schedules has this field; types go where no field leads to them."""
+    return schedules or not field.metadata.get(_SCHEDULES, False)

@@ -1,0 +1,272 @@
+"""Agents, schedules, runs and tasks, and what leads from one to another. They refer to each other, so they share a
+module; their plain attributes stand in `schema.records`."""
+
+from datetime import datetime
+from typing import Annotated
+
+import strawberry
+
+from resolvers import agents, links, live, permissions, runs, schedules
+from resolvers.context import Context
+from schema.fields import resolved
+from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter, schedule_filter, schedule_order
+from schema.pages import After, Before, Connection, First, Last, asked, given
+from schema.reading import Reader
+from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
+from schema.selection import mentions, selected
+from schema.values import Attempt, RunStats, ScheduleChange, SchedulePermissions
+from services.agent import DeliveryMethod
+from services.live import Live, LiveStatus
+from services.schedule import ClockStatus, clock_id
+from services.schedule import Schedule as ScheduleValue
+
+Info = strawberry.Info[Context, None]
+ABSENT = strawberry.UNSET
+
+COUNTERS = frozenset({"fireCount", "overlapSkippedCount", "missedCatchUpCount", "runningWorkflowCount"})
+"""What only describe tells, one call for each schedule."""
+
+SKIP_FIELDS = frozenset({"nextFireAt", "nextFires", "skippedFires"})
+"""What needs to know the skipped fires."""
+
+
+@strawberry.type(description="A program with an ACP endpoint. Read from Postgres.")
+class Agent(AgentRecord):
+    @resolved("The schedules that run this agent, the newest first unless sorted otherwise.", schedules=True)
+    async def schedules(
+        self,
+        info: Info,
+        filter: Annotated[
+            ScheduleFilter | None, strawberry.argument(description="Which of them; deleted ones only if asked for.")
+        ] = ABSENT,
+        order_by: Annotated[
+            ScheduleOrder | None, strawberry.argument(description="How they are sorted; the newest first if absent.")
+        ] = ABSENT,
+        first: First = ABSENT,
+        after: After = ABSENT,
+        last: Last = ABSENT,
+        before: Before = ABSENT,
+    ) -> "Connection[Schedule]":
+        listing = await schedules.page_of_agent(
+            info.context,
+            self.value.id,
+            schedule_filter(filter),
+            schedule_order(order_by),
+            asked(first, after, last, before),
+            skips=mentions(info._raw_info, SKIP_FIELDS),
+        )
+        return Connection.of(listing, Schedule.of)
+
+
+@strawberry.type(
+    description="The Temporal Schedule that belongs to a schedule, as Postgres knows it from the last time it was seen."
+)
+class Clock:
+    status: ClockStatus = strawberry.field(description="Whether it says what the row says.")
+    applied_version: int | None = strawberry.field(
+        description="The version of the schedule that it was last seen to be equal to; null until the first."
+    )
+    applied_at: datetime | None = strawberry.field(description="When that was; null until the first.")
+    error: str | None = strawberry.field(description="Why Temporal refuses it for good; null where it does not.")
+    temporal_schedule_id: str = strawberry.field(description="Its id in Temporal.")
+
+    @resolved("Where Temporal's web UI shows it; null where the server was not told of a UI.")
+    def temporal_url(self, info: Info) -> str | None:
+        return links.to_schedule(info.context, self.temporal_schedule_id)
+
+    @classmethod
+    def of(cls, value: ScheduleValue) -> "Clock":
+        clock = value.clock
+        return cls(
+            status=clock.status,
+            applied_version=clock.applied_version,
+            applied_at=clock.applied_at,
+            error=clock.error,
+            temporal_schedule_id=clock_id(value.id),
+        )
+
+
+@strawberry.type(
+    description="What Temporal says of a schedule now. Every value but skippedFires is null where Temporal did not "
+    "answer in time; `status` says why. In a page the values may be up to 2 seconds old, as asOf shows."
+)
+class LiveSchedule:
+    status: LiveStatus = strawberry.field(description="Whether Temporal told the values, and if not, why.")
+    last_fire_at: datetime | None = strawberry.field(
+        description="When the clock last fired, as Temporal remembers it; null before the first time."
+    )
+    paused: bool | None = strawberry.field(description="Whether the clock is paused in Temporal.")
+    fire_count: int | None = strawberry.field(
+        description="How often the clock has fired. Costs a call for each schedule."
+    )
+    overlap_skipped_count: int | None = strawberry.field(
+        description="Fires that Temporal itself skipped for overlap: 0, since Postgres decides that. Costs a call."
+    )
+    missed_catch_up_count: int | None = strawberry.field(
+        description="Fires that Temporal gave up as later than the catch-up window. Costs a call for each schedule."
+    )
+    running_workflow_count: int | None = strawberry.field(
+        description="Workflows of the clock that Temporal knows to run. Costs a call for each schedule."
+    )
+    as_of: datetime | None = strawberry.field(description="When Temporal said so.")
+    schedule: strawberry.Private[ScheduleValue]
+    live: strawberry.Private[Live]
+
+    @resolved("The next fire that no one asked to skip; null as well where none is to come.")
+    async def next_fire_at(self, info: Info) -> datetime | None:
+        fires = await self._next_fires(info, 1)
+        return fires[0] if fires else None
+
+    @resolved(
+        "The fires to come that no one asked to skip: Temporal's own, with jitter, and past those the nominal times "
+        "worked out from the same definition. Empty while it is paused."
+    )
+    async def next_fires(
+        self,
+        info: Info,
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 100.")] = 5,
+    ) -> list[datetime] | None:
+        return await self._next_fires(info, 5 if first is None else first)
+
+    @resolved("The fires to come that someone asked to skip. Read from Postgres, so never null.")
+    async def skipped_fires(self, info: Info) -> list[datetime] | None:
+        return [*await live.skips(info.context, self.schedule)]
+
+    async def _next_fires(self, info: Info, first: int) -> list[datetime] | None:
+        return await live.next_fires(info.context, self.schedule, self.live.values, first)
+
+    @classmethod
+    def of(cls, value: ScheduleValue, live: Live) -> "LiveSchedule":
+        values = live.values
+        counters = values.counters if values else None
+        return cls(
+            status=live.status,
+            last_fire_at=values.last_fire_at if values else None,
+            paused=values.paused if values else None,
+            fire_count=counters.fire_count if counters else None,
+            overlap_skipped_count=counters.overlap_skipped if counters else None,
+            missed_catch_up_count=counters.missed_catch_up if counters else None,
+            running_workflow_count=counters.running_workflows if counters else None,
+            as_of=values.as_of if values else None,
+            schedule=value,
+            live=live,
+        )
+
+
+@strawberry.type(
+    description="At these times, start a run of this agent with this input, as this principal. Read from Postgres, the "
+    "source of truth; `live` is read from Temporal."
+)
+class Schedule(ScheduleRecord):
+    @resolved("The agent that it runs; a deleted one too. Read from Postgres, in one statement for a page.")
+    async def agent(self, info: Info) -> Agent:
+        return Agent.of(await agents.of(info.context, self.value.agent_id))
+
+    @resolved("How the input reaches the agent; follows from the agent's protocol.")
+    async def delivery_method(self, info: Info) -> DeliveryMethod:
+        return (await agents.of(info.context, self.value.agent_id)).delivery_method
+
+    @resolved("The Temporal Schedule that belongs to it, as Postgres knows it.")
+    def clock(self) -> Clock:
+        return Clock.of(self.value)
+
+    @resolved("What the caller may do with it, and if not, why.")
+    def viewer_can(self, info: Info) -> SchedulePermissions:
+        return SchedulePermissions.of(permissions.of_schedule(info.context, self.value))
+
+    @resolved(
+        "What Temporal says of it now: read only when selected, in one call for all schedules of the request, within "
+        "1.3 seconds. Fit for @defer."
+    )
+    async def live(self, info: Info) -> LiveSchedule:
+        counters = not COUNTERS.isdisjoint(selected(info._raw_info))
+        return LiveSchedule.of(self.value, await live.read(info.context, self.value, counters=counters))
+
+    @resolved("Its run with the latest fire; null before the first. Read from Postgres, in one statement for a page.")
+    async def last_run(self, info: Info) -> "Run | None":
+        found = await runs.last_of(info.context, self.value.id)
+        return Run.of(found) if found else None
+
+    @resolved("Its runs, the latest fire first. Read from Postgres.")
+    async def runs(
+        self,
+        info: Info,
+        filter: Annotated[RunFilter | None, strawberry.argument(description="Which of them; all if absent.")] = ABSENT,
+        first: First = ABSENT,
+        after: After = ABSENT,
+        last: Last = ABSENT,
+        before: Before = ABSENT,
+    ) -> "Connection[Run]":
+        listing = await runs.page_of_schedule(
+            info.context, self.value.id, run_filter(filter), asked(first, after, last, before)
+        )
+        return Connection.of(listing, Run.of)
+
+    @resolved("Counts of its runs and how late they were. Read from Postgres.")
+    async def run_stats(
+        self,
+        info: Info,
+        since: Annotated[
+            datetime | None, strawberry.argument(description="Only runs with fireAt at or after this; all if absent.")
+        ] = ABSENT,
+    ) -> RunStats:
+        reader = Reader()
+        read = reader.time(given(since), "since")
+        reader.finish()
+        stats = await runs.stats(info.context, self.value.id, read)
+        return RunStats.of(stats, self.value.consecutive_failures)
+
+    @resolved("The changes of its definition, the latest first. Read from Postgres.")
+    async def changes(
+        self,
+        info: Info,
+        first: First = ABSENT,
+        after: After = ABSENT,
+        last: Last = ABSENT,
+        before: Before = ABSENT,
+    ) -> Connection[ScheduleChange]:
+        listing = await schedules.changes(info.context, self.value, asked(first, after, last, before))
+        return Connection.of(listing, ScheduleChange.of)
+
+
+@strawberry.type(description="The record of one fire, from claim to its end. Read from Postgres.")
+class Run(RunRecord):
+    @resolved(
+        "Its schedule, a deleted one too; null for a run by runAgent, and for one that no schedule was found for."
+    )
+    async def schedule(self, info: Info) -> Schedule | None:
+        schedule_id = self.value.schedule_id
+        found = await schedules.by_key(info.context, schedule_id) if schedule_id else None
+        return Schedule.of(found) if found else None
+
+    @resolved("The agent that it runs, a deleted one too; null where no schedule was found for the fire.")
+    async def agent(self, info: Info) -> Agent | None:
+        agent_id = self.value.agent_id
+        found = await agents.by_key(info.context, agent_id) if agent_id else None
+        return Agent.of(found) if found else None
+
+    @resolved("Its requests to the agent, in order; empty where none was sent.")
+    async def attempts(self, info: Info) -> list[Attempt]:
+        return [Attempt.of(each) for each in await runs.attempts(info.context, self.value.id)]
+
+    @resolved("What it created at the agent; null where it was decided before that not to send.")
+    async def task(self, info: Info) -> "Task | None":
+        task_id = self.value.task_id
+        found = await runs.task(info.context, task_id) if task_id else None
+        return Task.of(found) if found else None
+
+    @resolved("Where Temporal's web UI shows its workflow; null where the server was not told of a UI.")
+    def temporal_url(self, info: Info) -> str | None:
+        return links.to_workflow(info.context, self.temporal_workflow_id)
+
+
+@strawberry.type(description="One conversation at the agent, created by a run. Read from Postgres.")
+class Task(TaskRecord):
+    @resolved("The agent that it is with, a deleted one too.")
+    async def agent(self, info: Info) -> Agent:
+        return Agent.of(await agents.of(info.context, self.value.agent_id))
+
+    @resolved("What was said, in sequence: for SYNC agents the input and the reply.")
+    async def messages(self, info: Info, first: First = ABSENT, after: After = ABSENT) -> Connection[Message]:
+        listing = await runs.messages(info.context, self.value.id, asked(first, after))
+        return Connection.of(listing, Message.of)

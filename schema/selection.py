@@ -1,0 +1,77 @@
+"""What a client selected, with fragments followed and @skip and @include honoured."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from graphql import (
+    BooleanValueNode,
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLResolveInfo,
+    InlineFragmentNode,
+    SelectionNode,
+    SelectionSetNode,
+    VariableNode,
+)
+from strawberry.types.nodes import get_variable_values
+
+
+def selected(info: GraphQLResolveInfo[Any]) -> set[str]:
+    """The names of the fields that are selected on the value of the current field."""
+    sets = (node.selection_set for node in info.field_nodes)
+    return _names(info, [each for each in sets if each is not None])
+
+
+def selected_at_root(info: GraphQLResolveInfo[Any]) -> set[str]:
+    """The names of the operation's own fields."""
+    return _names(info, [info.operation.selection_set])
+
+
+def mentions(info: GraphQLResolveInfo[Any], names: frozenset[str]) -> bool:
+    """Whether any of the names is selected somewhere below the current field."""
+    waiting = [each for node in info.field_nodes if (each := node.selection_set) is not None]
+    seen: set[str] = set()
+    while waiting:
+        for node in waiting.pop().selections:
+            if isinstance(node, FieldNode) and node.name.value in names:
+                return True
+            if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+                seen.add(node.name.value)
+                waiting.append(info.fragments[node.name.value].selection_set)
+    return False
+
+
+def _names(info: GraphQLResolveInfo[Any], waiting: list[SelectionSetNode]) -> set[str]:
+    variables = get_variable_values(info)
+    names: set[str] = set()
+    seen: set[str] = set()
+    while waiting:
+        for node in _kept(waiting.pop().selections, variables):
+            if isinstance(node, FieldNode):
+                names.add(node.name.value)
+            elif isinstance(node, InlineFragmentNode):
+                waiting.append(node.selection_set)
+            elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
+                seen.add(node.name.value)
+                waiting.append(info.fragments[node.name.value].selection_set)
+    return names
+
+
+def _kept(nodes: Iterable[SelectionNode], variables: dict[str, Any]) -> Iterable[SelectionNode]:
+    return (node for node in nodes if not node.directives or _is_included(node, variables))
+
+
+def _is_included(node: SelectionNode, variables: dict[str, Any]) -> bool:
+    wanted = {"skip": False, "include": True}
+    for directive in node.directives or ():
+        if directive.name.value in wanted:
+            condition = next((a.value for a in directive.arguments or () if a.name.value == "if"), None)
+            if isinstance(condition, VariableNode):
+                value = variables.get(condition.name.value)
+            else:
+                value = condition.value if isinstance(condition, BooleanValueNode) else None
+            if value is not None and value is not wanted[directive.name.value]:
+                return False
+    return True

@@ -1,0 +1,93 @@
+"""The activities behind `ScheduledAgentRun`: each calls one service, and holds none of its rules."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from services.activity_messages import ClaimAnswer, DeliverAnswer, FireRequest, RunRequest, SettleRequest
+from services.claims import Claim, Claims, Fire
+from services.deliveries import Again, Delivered, Deliveries, Ended
+from services.reconcile import Reconciler
+from services.run import RunError, RunStatus, SkipReason
+from services.settlements import Settlements
+from services.workflows import CLAIM, DELIVER, SETTLE, TAKE_TURN, TAKE_UP
+
+HEARTBEAT_EVERY = timedelta(seconds=2)
+
+
+class RunActivities:
+    def __init__(
+        self, claims: Claims, deliveries: Deliveries, settlements: Settlements, reconciler: Reconciler
+    ) -> None:
+        self._claims = claims
+        self._deliveries = deliveries
+        self._settlements = settlements
+        self._reconciler = reconciler
+
+    def all(self) -> Sequence[Callable[..., Any]]:
+        return [self.claim, self.take_up, self.take_turn, self.deliver, self.settle]
+
+    @activity.defn(name=CLAIM)
+    async def claim(self, request: FireRequest) -> ClaimAnswer:
+        fire = Fire(request.schedule_id, request.nominal, request.workflow_id, request.temporal_run_id)
+        return _answer(await self._claims.claim_scheduled(fire))
+
+    @activity.defn(name=TAKE_UP)
+    async def take_up(self, request: RunRequest) -> ClaimAnswer:
+        return _answer(await self._claims.claim_manual(request.run_id, request.temporal_run_id))
+
+    @activity.defn(name=TAKE_TURN)
+    async def take_turn(self, request: RunRequest) -> ClaimAnswer:
+        return _answer(await self._claims.take_turn(request.run_id))
+
+    @activity.defn(name=DELIVER)
+    async def deliver(self, run_id: UUID) -> DeliverAnswer:
+        """One attempt. Another one is asked for by failing with the delay that it should wait."""
+        async with _heartbeats():
+            step = await self._deliveries.attempt(run_id)
+        if isinstance(step, Again):
+            raise ApplicationError(step.error.message, type=step.error.code, next_retry_delay=step.delay)
+        if isinstance(step, Delivered):
+            return DeliverAnswer(RunStatus.DELIVERED)
+        error = step.error.to_json() if step.error else None
+        return DeliverAnswer(step.status, error, step.reason)
+
+    @activity.defn(name=SETTLE)
+    async def settle(self, request: SettleRequest) -> None:
+        paused = await self._settlements.settle(request.run_id, _end(request))
+        if paused is not None:
+            await self._reconciler.settle_soon(paused)
+
+
+@asynccontextmanager
+async def _heartbeats() -> AsyncIterator[None]:
+    """Tell Temporal that this worker is alive, so that a lost one is replaced within seconds."""
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+
+
+def _answer(claim: Claim) -> ClaimAnswer:
+    return ClaimAnswer(claim.run_id, claim.next, list(claim.cancel))
+
+
+def _end(request: SettleRequest) -> Delivered | Ended:
+    status = RunStatus(request.status)
+    if status is RunStatus.DELIVERED:
+        return Delivered()
+    reason = SkipReason(request.reason) if request.reason else None
+    return Ended(status, RunError.from_json(request.error), reason)

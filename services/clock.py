@@ -1,0 +1,308 @@
+"""The clock: the Temporal Schedule that belongs to a schedule row, written and read by raw calls.
+
+The SDK's own schedule calls send no conflict token and give up the canonical spec; the raw ones do neither. Errors are
+judged by gRPC status, never by text.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from temporalio.api.common.v1 import Payload, SearchAttributes
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.schedule.v1 import Schedule as ScheduleMessage
+from temporalio.api.workflowservice.v1 import (
+    CreateScheduleRequest,
+    DeleteScheduleRequest,
+    DescribeScheduleRequest,
+    DescribeScheduleResponse,
+    GetSystemInfoRequest,
+    ListSchedulesRequest,
+    UpdateScheduleRequest,
+)
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from services.clock_spec import DesiredClock, canonical, message
+from services.live import Counters, LiveValues
+from services.schedule import CLOCK_PREFIX, clock_id
+
+ROW_VERSION = "RowVersion"
+"""The search attribute that carries the version of the row which a clock was made from."""
+WRITE_TIMEOUT = timedelta(seconds=5)
+LIST_LIMIT = 100
+"""How many ids one list call asks for."""
+
+AWAY = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.DATA_LOSS,
+}
+"""What may pass by itself; every other status is an answer."""
+SLOW = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+
+T = TypeVar("T")
+
+
+class TemporalAway(Exception):
+    """Temporal did not answer. `timed_out` tells a server that is mute from one that is not there."""
+
+    def __init__(self, reason: str, *, timed_out: bool) -> None:
+        self.timed_out = timed_out
+        super().__init__(reason)
+
+
+class ClockRefused(Exception):
+    """Temporal will not take this clock, now or later: its message says why."""
+
+
+class ClockMoved(Exception):
+    """Someone else wrote the clock since it was described."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A clock as Temporal describes it."""
+
+    message: ScheduleMessage
+    conflict_token: bytes
+    version: int | None
+    live: LiveValues
+
+    @property
+    def form(self) -> str:
+        return canonical(self.message)
+
+
+class Clock:
+    """The clocks of one namespace. `client` should be lazy, so that a process starts though Temporal is away."""
+
+    def __init__(self, client: Client, *, task_queue: str) -> None:
+        self._client = client
+        self._task_queue = task_queue
+        self._has_row_version: bool | None = None
+
+    async def ping(self, timeout: timedelta) -> None:
+        """Raises `TemporalAway` unless Temporal answers within `timeout`."""
+        await _call(
+            lambda: self._client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout),
+            timeout,
+        )
+
+    async def describe(self, schedule_id: UUID, *, timeout: timedelta = WRITE_TIMEOUT) -> Described | None:
+        """The clock as it is now, read strongly; None where there is none. Raises `TemporalAway`."""
+        request = DescribeScheduleRequest(namespace=self._client.namespace, schedule_id=clock_id(schedule_id))
+        try:
+            answer = await _call(
+                lambda: self._client.workflow_service.describe_schedule(request, timeout=timeout), timeout
+            )
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        version = _version(answer.search_attributes)
+        return Described(answer.schedule, answer.conflict_token, version, _live(answer, version))
+
+    async def list(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
+        """Those of the clocks that visibility knows, which may be a moment behind. Raises `TemporalAway`.
+
+        One call for each hundred ids; a missing one may be there all the same.
+        """
+        found: dict[UUID, LiveValues] = {}
+        for start in range(0, len(ids), LIST_LIMIT):
+            chunk = ids[start : start + LIST_LIMIT]
+            quoted = ",".join(f"'{clock_id(schedule_id)}'" for schedule_id in chunk)
+            request = ListSchedulesRequest(
+                namespace=self._client.namespace,
+                maximum_page_size=LIST_LIMIT,
+                query=f"ScheduleId IN ({quoted})",
+            )
+            found |= await self._listed(request, timeout)
+        return found
+
+    async def _listed(self, request: ListSchedulesRequest, timeout: timedelta) -> dict[UUID, LiveValues]:
+        answer = await _call(lambda: self._client.workflow_service.list_schedules(request, timeout=timeout), timeout)
+        now = datetime.now(UTC)
+        return {
+            UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX)): LiveValues(
+                version=_version(entry.search_attributes),
+                paused=entry.info.paused,
+                next_fires=_upcoming(entry.info.future_action_times, entry.info.paused, now),
+                last_fire_at=_last(entry.info.recent_actions),
+                counters=None,
+                as_of=now,
+            )
+            for entry in answer.schedules
+        }
+
+    async def create(self, desired: DesiredClock, request_id: str) -> None:
+        """Raises `TemporalAway`, `ClockRefused`, and `ClockMoved` where there is one by that id already."""
+        request = CreateScheduleRequest(
+            namespace=self._client.namespace,
+            schedule_id=clock_id(desired.schedule_id),
+            schedule=await self._message(desired),
+            identity=self._client.identity,
+            request_id=request_id,
+            search_attributes=await self._attributes(desired.version),
+        )
+        await _written(
+            lambda: self._client.workflow_service.create_schedule(request, timeout=WRITE_TIMEOUT),
+            moved={RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION},
+        )
+
+    async def update(self, desired: DesiredClock, conflict_token: bytes, request_id: str) -> None:
+        """Replace the whole clock, unless someone else wrote it since the token was read.
+
+        Raises `TemporalAway`, `ClockRefused` and `ClockMoved`. An answer is no proof on the V1 scheduler: read back.
+        """
+        request = UpdateScheduleRequest(
+            namespace=self._client.namespace,
+            schedule_id=clock_id(desired.schedule_id),
+            schedule=await self._message(desired),
+            conflict_token=conflict_token,
+            identity=self._client.identity,
+            request_id=request_id,
+            search_attributes=await self._attributes(desired.version),
+        )
+        await _written(
+            lambda: self._client.workflow_service.update_schedule(request, timeout=WRITE_TIMEOUT),
+            moved={RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.NOT_FOUND},
+        )
+
+    async def delete(self, schedule_id: UUID) -> None:
+        """Remove the clock; one that is not there is removed. Raises `TemporalAway`."""
+        request = DeleteScheduleRequest(
+            namespace=self._client.namespace,
+            schedule_id=clock_id(schedule_id),
+            identity=self._client.identity,
+        )
+        try:
+            await _call(
+                lambda: self._client.workflow_service.delete_schedule(request, timeout=WRITE_TIMEOUT),
+                WRITE_TIMEOUT,
+            )
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def desired_form(self, desired: DesiredClock) -> str:
+        """The canonical form that a clock of this row has once it is written."""
+        return canonical(await self._message(desired))
+
+    async def prepare(self) -> bool:
+        """Register the search attribute where the namespace lets us, once a process. Raises `TemporalAway`.
+
+        False where it cannot be had: the version then travels in the action's arguments, and only describe shows it.
+        """
+        if self._has_row_version is None:
+            self._has_row_version = await _register(self._client)
+        return self._has_row_version
+
+    async def _message(self, desired: DesiredClock) -> ScheduleMessage:
+        args: list[Any] = [str(desired.schedule_id), "scheduled"]
+        if not await self.prepare():
+            args.append(desired.version)
+        payloads = await self._client.data_converter.encode(args)
+        return message(desired, self._task_queue, payloads)
+
+    async def _attributes(self, version: int) -> SearchAttributes | None:
+        if not await self.prepare():
+            return None
+        payload = Payload(metadata={"encoding": b"json/plain", "type": b"Int"}, data=str(version).encode())
+        return SearchAttributes(indexed_fields={ROW_VERSION: payload})
+
+
+async def _register(client: Client) -> bool:
+    wanted = AddSearchAttributesRequest(
+        namespace=client.namespace,
+        search_attributes={ROW_VERSION: IndexedValueType.INDEXED_VALUE_TYPE_INT},
+    )
+    try:
+        await _call(lambda: client.operator_service.add_search_attributes(wanted, timeout=WRITE_TIMEOUT), WRITE_TIMEOUT)
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return True
+    listed = ListSearchAttributesRequest(namespace=client.namespace)
+    try:
+        answer = await _call(
+            lambda: client.operator_service.list_search_attributes(listed, timeout=WRITE_TIMEOUT),
+            WRITE_TIMEOUT,
+        )
+    except RPCError:
+        return False
+    return ROW_VERSION in answer.custom_attributes
+
+
+async def _written(call: Callable[[], Awaitable[T]], *, moved: set[RPCStatusCode]) -> T:
+    try:
+        return await _call(call, WRITE_TIMEOUT)
+    except RPCError as error:
+        if error.status in moved:
+            raise ClockMoved(error.message) from error
+        raise ClockRefused(error.message) from error
+
+
+async def _call(call: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
+    """One attempt, bounded on our side too: a server that is frozen holds a call beyond its own timeout."""
+    async with _away():
+        async with asyncio.timeout(timeout.total_seconds() + 0.25):
+            return await call()
+
+
+@asynccontextmanager
+async def _away() -> AsyncIterator[None]:
+    """Turns every way in which the SDK says "no server" into `TemporalAway`; a real answer stays an RPCError."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status in AWAY:
+            raise TemporalAway(error.message, timed_out=error.status in SLOW) from error
+        raise
+    except TimeoutError as error:
+        raise TemporalAway("no answer in time", timed_out=True) from error
+    except RuntimeError as error:
+        raise TemporalAway("no connection", timed_out=False) from error
+
+
+def _version(attributes: SearchAttributes) -> int | None:
+    payload = attributes.indexed_fields.get(ROW_VERSION)
+    return int(payload.data) if payload is not None and payload.data.isdigit() else None
+
+
+def _live(answer: DescribeScheduleResponse, version: int | None) -> LiveValues:
+    now = datetime.now(UTC)
+    info, paused = answer.info, answer.schedule.state.paused
+    return LiveValues(
+        version=version,
+        paused=paused,
+        next_fires=_upcoming(info.future_action_times, paused, now),
+        last_fire_at=_last(info.recent_actions),
+        counters=Counters(
+            fire_count=info.action_count,
+            overlap_skipped=info.overlap_skipped,
+            missed_catch_up=info.missed_catchup_window,
+            running_workflows=len(info.running_workflows),
+        ),
+        as_of=now,
+    )
+
+
+def _upcoming(times: Any, paused: bool, now: datetime) -> tuple[datetime, ...]:
+    """The V1 scheduler leaves the times of a paused schedule as they were, into the past."""
+    if paused:
+        return ()
+    return tuple(at for at in (time.ToDatetime(tzinfo=UTC) for time in times) if at > now)
+
+
+def _last(actions: Any) -> datetime | None:
+    return max((action.schedule_time.ToDatetime(tzinfo=UTC) for action in actions), default=None)

@@ -1,0 +1,301 @@
+"""Delivering a run: one attempt at a time, each written down before its request is sent and closed after.
+
+Every copy of a request carries the same key and the same bytes, from the run's task. What an attempt came to is read
+from Postgres, so a worker that takes over from a lost one goes on where the other left off.
+"""
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import acp, run_changes
+from services.agent import AgentStatus
+from services.database import Database
+from services.rendering import create_key, input_key
+from services.run import AttemptOutcome, Run, RunError, RunStatus, SkipReason
+from services.schedule import Author, OnUnknown
+from services.secrets import SecretBox, SecretUnreadable
+from services.tables import agents, attempts, messages, runs, tasks
+from services.wakeup import Notifier
+
+FIRST_BACKOFF = timedelta(seconds=1)
+LONGEST_BACKOFF = timedelta(seconds=60)
+
+LOST = RunError(
+    "WORKER_LOST", "The worker was lost while the request was under way; whether it arrived is unknown.", True
+)
+EXHAUSTED = RunError("RETRY_HORIZON_PASSED", "The agent could not be reached within the retry horizon.", False)
+API_KEY_UNREADABLE = RunError(
+    "API_KEY_UNREADABLE", "The agent's API key was sealed under another NEXTFIRE_SECRET_KEY: set it again.", False
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The agent acknowledged the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The run ends without a delivery."""
+
+    status: RunStatus
+    error: RunError | None = None
+    reason: SkipReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The same bytes are to be sent once more, after `delay`."""
+
+    delay: timedelta
+    error: RunError
+
+
+DeliveryStep = Delivered | Ended | Again
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """All that one attempt needs, read under the run's lock."""
+
+    run: Run
+    number: int
+    url: str
+    api_key: str | None
+    create_body: bytes | None
+    input_body: bytes
+    on_unknown: OnUnknown
+    deadline_at: datetime
+
+
+class Deliveries:
+    def __init__(self, database: Database, notifier: Notifier, client: acp.AcpClient, secrets: SecretBox) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._client = client
+        self._secrets = secrets
+
+    async def attempt(self, run_id: UUID) -> DeliveryStep:
+        """Make the next attempt of a run, or tell what the attempts so far have come to."""
+        async with self._database.transaction() as connection:
+            begun = await self._begin(connection, run_id)
+        self._notifier.poke()
+        if not isinstance(begun, _Request):
+            return begun
+        started = time.monotonic()
+        outcome = await self._send(begun)
+        async with self._database.transaction() as connection:
+            step = await _close(connection, begun, outcome, time.monotonic() - started)
+        self._notifier.poke()
+        return step
+
+    async def _begin(self, connection: AsyncConnection, run_id: UUID) -> _Request | DeliveryStep:
+        run = await run_changes.locked(connection, run_id)
+        row = await _delivery(connection, run_id)
+        last = await _last_attempt(connection, run_id)
+        if last is not None and last.outcome == AttemptOutcome.IN_FLIGHT:
+            await _close_attempt(connection, run_id, last.n, AttemptOutcome.UNKNOWN, LOST, None)
+        if (ended := _ended(run, row, last)) is not None:
+            return ended
+        try:
+            api_key = self._secrets.open(row.api_key) if row.api_key else None
+        except SecretUnreadable:
+            return Ended(RunStatus.FAILED, API_KEY_UNREADABLE)
+        return await _open_attempt(connection, run, row, api_key)
+
+    async def _send(self, request: _Request) -> acp.Outcome:
+        """task/create first where the agent takes it and has not yet acknowledged it, then the input."""
+        task_id = request.run.task_id
+        if request.create_body is not None and task_id is not None:
+            outcome = await self._post(request, request.create_body, create_key(task_id), "task")
+            if not isinstance(outcome, acp.Accepted):
+                return outcome
+            async with self._database.transaction() as connection:
+                await connection.execute(update(tasks).where(tasks.c.id == task_id).values(accepted_at=func.now()))
+        return await self._post(request, request.input_body, input_key(request.run.id), "input")
+
+    async def _post(self, request: _Request, body: bytes, key: str, part: str) -> acp.Outcome:
+        return await self._client.send(
+            request.url,
+            body,
+            request_id=f"{request.run.id}.{request.number}.{part}",
+            idempotency_key=key,
+            api_key=request.api_key,
+        )
+
+
+def backoff(number: int) -> timedelta:
+    """From 1 s to 60 s, doubling, with jitter over the upper half so that runs that failed together part."""
+    longest: timedelta = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(number - 1, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+async def _delivery(connection: AsyncConnection, run_id: UUID) -> Row[Any]:
+    query: Select[Any] = (
+        select(
+            runs.c.on_unknown,
+            runs.c.retry_horizon_seconds,
+            runs.c.deadline_at,
+            runs.c.attempt_count,
+            tasks.c.create_body,
+            tasks.c.input_body,
+            tasks.c.accepted_at,
+            agents.c.url,
+            agents.c.api_key,
+            agents.c.status.label("agent_status"),
+        )
+        .join(tasks, tasks.c.id == runs.c.task_id)
+        .join(agents, agents.c.id == runs.c.agent_id)
+        .where(runs.c.id == run_id)
+    )
+    row: Row[Any] = (await connection.execute(query)).one()
+    return row
+
+
+async def _last_attempt(connection: AsyncConnection, run_id: UUID) -> Row[Any] | None:
+    query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.n.desc()).limit(1)
+    return (await connection.execute(query)).first()
+
+
+def _ended(run: Run, row: Row[Any], last: Row[Any] | None) -> DeliveryStep | None:
+    """What the attempts so far have come to, where they have come to an end."""
+    if run.finished_at is not None:
+        return Ended(run.status, run.error, run.skip_reason)
+    outcome = last.outcome if last is not None else None
+    error = RunError.from_json(last.error) if last is not None else None
+    if outcome == AttemptOutcome.DELIVERED:
+        return Delivered()
+    if outcome == AttemptOutcome.REFUSED:
+        return Ended(RunStatus.FAILED, error)
+    if outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN):
+        error = error or LOST
+        if row.on_unknown == OnUnknown.HOLD:
+            return Ended(RunStatus.UNKNOWN, error)
+    if row.agent_status == AgentStatus.DELETED:
+        return Ended(RunStatus.SKIPPED, None, SkipReason.AGENT_DELETED)
+    if row.deadline_at is not None and row.deadline_at <= datetime.now(UTC):
+        unknown = outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN)
+        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error or EXHAUSTED)
+    return None
+
+
+async def _open_attempt(connection: AsyncConnection, run: Run, row: Row[Any], api_key: str | None) -> _Request:
+    number = row.attempt_count + 1
+    horizon = timedelta(seconds=row.retry_horizon_seconds)
+    deadline_at = row.deadline_at or datetime.now(UTC) + horizon
+    await connection.execute(
+        insert(attempts).values(
+            run_id=run.id,
+            n=number,
+            idempotency_key=input_key(run.id),
+            body_sha256=hashlib.sha256(row.input_body).hexdigest(),
+            at=datetime.now(UTC),
+        )
+    )
+    after = await run_changes.set_status(
+        connection, run, RunStatus.DELIVERING, attempt_count=number, deadline_at=deadline_at
+    )
+    return _Request(
+        run=after,
+        number=number,
+        url=row.url,
+        api_key=api_key,
+        create_body=None if row.accepted_at else row.create_body,
+        input_body=row.input_body,
+        on_unknown=OnUnknown(row.on_unknown),
+        deadline_at=deadline_at,
+    )
+
+
+async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Outcome, seconds: float) -> DeliveryStep:
+    run = await run_changes.locked(connection, request.run.id)
+    kind, error = _recorded(outcome)
+    closed = await _close_attempt(connection, run.id, request.number, kind, error, round(seconds * 1000))
+    if not closed or run.finished_at is not None:
+        # Another worker took this attempt for lost, and has the run now.
+        return Ended(run.status, run.error, run.skip_reason)
+    await _note_agent(connection, run, outcome)
+    if isinstance(outcome, acp.Accepted):
+        await _store_replies(connection, run, outcome)
+        await run_changes.set_status(connection, run, run.status, delivered_at=datetime.now(UTC), error=None)
+        return Delivered()
+    assert error is not None  # noqa: S101 - every outcome but Accepted has one
+    if isinstance(outcome, acp.Refused):
+        return Ended(RunStatus.FAILED, error)
+    if isinstance(outcome, acp.Unknown) and request.on_unknown is OnUnknown.HOLD:
+        return Ended(RunStatus.UNKNOWN, error)
+    wish = outcome.retry_after if isinstance(outcome, acp.Retry) else None
+    delay = max(backoff(request.number), wish or timedelta(0))
+    if datetime.now(UTC) + delay >= request.deadline_at:
+        unknown = isinstance(outcome, acp.Unknown)
+        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error)
+    await run_changes.set_status(connection, run, RunStatus.RETRYING, error=error.to_json())
+    return Again(delay, error)
+
+
+def _recorded(outcome: acp.Outcome) -> tuple[AttemptOutcome, RunError | None]:
+    match outcome:
+        case acp.Accepted():
+            return AttemptOutcome.DELIVERED, None
+        case acp.Refused(code, message):
+            return AttemptOutcome.REFUSED, RunError(code, message, retryable=False)
+        case acp.Retry(code, message, _):
+            return AttemptOutcome.RETRY, RunError(code, message, retryable=True)
+        case acp.Unknown(code, message):
+            return AttemptOutcome.UNKNOWN, RunError(code, message, retryable=True)
+
+
+async def _close_attempt(
+    connection: AsyncConnection,
+    run_id: UUID,
+    number: int,
+    outcome: AttemptOutcome,
+    error: RunError | None,
+    duration_ms: int | None,
+) -> bool:
+    closed = await connection.execute(
+        update(attempts)
+        .where(
+            attempts.c.run_id == run_id,
+            attempts.c.n == number,
+            attempts.c.outcome == AttemptOutcome.IN_FLIGHT,
+        )
+        .values(outcome=outcome, error=error.to_json() if error else None, duration_ms=duration_ms)
+        .returning(attempts.c.n)
+    )
+    return closed.first() is not None
+
+
+async def _note_agent(connection: AsyncConnection, run: Run, outcome: acp.Outcome) -> None:
+    """An agent that refuses connections shows as UNREACHABLE until one gets through."""
+    unreachable = isinstance(outcome, acp.Retry) and outcome.code.startswith("CONNECT_")
+    before, after = AgentStatus.UNREACHABLE, AgentStatus.ACTIVE
+    if unreachable:
+        before, after = after, before
+    await connection.execute(
+        update(agents).where(agents.c.id == run.agent_id, agents.c.status == before).values(status=after)
+    )
+
+
+async def _store_replies(connection: AsyncConnection, run: Run, accepted: acp.Accepted) -> None:
+    rows = [
+        {
+            "task_id": run.task_id,
+            "idempotency_key": f"reply:{reply.index}",
+            "author": Author(reply.author.upper()),
+            "content": reply.content,
+            "sequence": sequence,
+        }
+        for sequence, reply in enumerate(accepted.replies, start=2)
+    ]
+    if rows:
+        await connection.execute(insert(messages).values(rows).on_conflict_do_nothing())

@@ -1,0 +1,235 @@
+"""The feed behind the subscriptions: one tailer in each process reads every new event once, and hands it to
+all who wait.
+
+A query per subscriber and event saturates Postgres at 20 subscribers (measured), so the log is read by one
+task, and by a subscriber itself only to catch up: after a reconnect, or when it was too slow for its queue.
+It attaches to the tail first, reads the log to its end then, and drops what it has seen twice; so nothing
+falls between the two.
+"""
+
+import asyncio
+import random
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+import structlog
+
+from services.database import Database
+from services.errors import CursorExpired, InvalidInput, Unavailable
+from services.event_log import EventLog, Page, append
+from services.feed_event import Cursor, Event, EventKind
+from services.feed_subscriber import BATCH, State, Subscriber
+from services.wakeup import Listener
+
+__all__ = ["Feed", "append"]
+
+QUEUE_LIMIT = 1_000
+"""How many events wait for one subscriber before it has to read them from the log."""
+
+POLL = timedelta(seconds=1)
+"""How long a lost wake-up can go unnoticed."""
+
+HELD_BACK_POLL = timedelta(milliseconds=50)
+"""The same while events are committed already, and only wait for an older transaction to end: that sends no
+wake-up."""
+
+GAP = timedelta(milliseconds=10)
+"""Between two reads, so that a burst of commits is read in a few statements."""
+
+TAIL_BATCH = 500
+CATCH_UP_READS = 2
+"""How many subscribers read the log at the same time: a crowd that reconnects must not take the whole
+pool."""
+
+FAN_OUT_SLICE = 1_000
+"""After how many calls of a filter the tailer lets others run."""
+
+FIRST_RETRY = timedelta(milliseconds=100)
+LAST_RETRY = timedelta(seconds=2)
+
+log = structlog.get_logger()
+Answer = TypeVar("Answer")
+
+
+class Feed:
+    """Subscriptions to the event log. `run` has to be running for them to get anything.
+
+    Give it a `Database` of its own, of `1 + CATCH_UP_READS` connections: then mutations that wait for a lock cannot
+    take its connections from it, and clients that reconnect cannot take those of the mutations.
+    """
+
+    def __init__(self, database: Database, listener: Listener, *, queue_limit: int = QUEUE_LIMIT) -> None:
+        self._log = EventLog(database)
+        self._listener = listener
+        self._queue_limit = queue_limit
+        self._tail: Cursor | None = None
+        self._has_tail = asyncio.Event()
+        self._subscribers: dict[Subscriber, None] = {}
+        self._attached: defaultdict[tuple[str, str], dict[Subscriber, None]] = defaultdict(dict)
+        self._reading = asyncio.Semaphore(CATCH_UP_READS)
+        self._lag = timedelta()
+        self._read_at = time.monotonic()
+        self._is_failing = False
+
+    @property
+    def lag(self) -> timedelta:
+        """The age of the oldest committed event that no subscriber was offered yet, for telemetry; zero when
+        there is none.
+
+        A writing transaction that stays open anywhere in the cluster makes it grow, and so does Postgres
+        being away.
+        """
+        if not self._is_failing:
+            return self._lag
+        return self._lag + timedelta(seconds=time.monotonic() - self._read_at)
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._subscribers)
+
+    @property
+    def queued(self) -> int:
+        """How many events are held for subscribers, over all of them: each holds at most its queue limit."""
+        return sum(subscriber.queued for subscriber in self._subscribers)
+
+    async def cursor(self) -> str:
+        """A cursor at the end of the log: who takes it, reads data, and subscribes after it misses nothing.
+
+        Raises `Unavailable` where Postgres does not answer.
+        """
+        return (await self._log.end()).encode()
+
+    def subscribe(
+        self, *, account_id: str, kind: EventKind, matches: Callable[[Event], bool], after: str | None
+    ) -> AsyncGenerator[list[Event], None]:
+        """Every event of the account and kind that matches, once and in order, in batches of 1 to `BATCH`.
+
+        It starts behind the cursor `after`, or with None now, which is when the first batch is asked for, and
+        it goes on over outages of Postgres until it is closed (`aclose`).
+
+        Raises:
+            InvalidInput: the cursor is malformed (at once), or lies in the future (from the iteration).
+            CursorExpired: from the iteration: the log does not reach back to the cursor.
+        """
+        subscriber = Subscriber(account_id, kind, matches, self._queue_limit)
+        subscriber.position = None if after is None else Cursor.decode(after)
+        return self._batches(subscriber)
+
+    async def run(self) -> None:
+        """Be the tailer of this process until cancelled; goes on by itself after an outage of Postgres."""
+        waker = self._listener.waker()
+        while True:
+            try:
+                pause = await self._advance()
+                self._is_failing = False
+            except Exception as error:
+                self._on_failure(error)
+                pause = POLL
+            await asyncio.sleep(GAP.total_seconds())
+            if pause:
+                await waker.wait(pause)
+
+    async def _advance(self) -> timedelta:
+        """Read what is new and hand it out. How long to wait, at most, before the next time."""
+        if self._tail is None:
+            await self._restart()
+            return timedelta()
+        try:
+            page = await self._log.after(self._tail, limit=TAIL_BATCH)
+        except (CursorExpired, InvalidInput):
+            log.warning("the event log is another one than before", action="feed.restarted")
+            await self._restart()
+            return timedelta()
+        await self._hand_out(page.events)
+        self._lag, self._read_at = page.lag or timedelta(), time.monotonic()
+        if not page.is_complete:
+            return timedelta()
+        return HELD_BACK_POLL if page.lag is not None else POLL
+
+    async def _restart(self) -> None:
+        """Go to the end of the log; the subscribers find out for themselves what that means for their
+        cursors."""
+        self._tail = await self._log.end()
+        self._has_tail.set()
+        for subscriber in self._subscribers:
+            self._detach(subscriber)
+
+    async def _hand_out(self, events: list[Event]) -> None:
+        calls = 0
+        for event in events:
+            before = self._tail or event.cursor
+            for subscriber in tuple(self._attached.get((event.account_id, event.kind), ())):
+                subscriber.offer(event, before)
+                calls += 1
+                if subscriber.state is State.DETACHED:
+                    log.info("a subscriber has to catch up", action="feed.subscriber_detached")
+                    self._detach(subscriber)
+            self._tail = event.cursor
+            if calls >= FAN_OUT_SLICE:
+                calls = 0
+                await asyncio.sleep(0)
+
+    def _on_failure(self, error: Exception) -> None:
+        if isinstance(error, Unavailable):
+            if not self._is_failing:
+                log.warning("Postgres is away", action="feed.unavailable", error=repr(error.__cause__))
+        else:
+            log.error("the event log cannot be read", action="feed.failed", exc_info=error)
+        self._is_failing = True
+
+    async def _batches(self, subscriber: Subscriber) -> AsyncGenerator[list[Event], None]:
+        self._subscribers[subscriber] = None
+        try:
+            # Before the tailer has a place in the log, there may be events that it will never offer.
+            await self._has_tail.wait()
+            while True:
+                self._attach(subscriber)
+                is_complete = False
+                while not is_complete:
+                    page = await self._catch_up(subscriber)
+                    subscriber.position, is_complete = page.last, page.is_complete
+                    if batch := [event for event in page.events if subscriber.matches(event)]:
+                        yield batch
+                subscriber.go_live()
+                while subscriber.state is State.LIVE:
+                    if batch := await subscriber.take():
+                        yield batch
+        finally:
+            self._detach(subscriber)
+            del self._subscribers[subscriber]
+
+    async def _catch_up(self, subscriber: Subscriber) -> Page:
+        """The next page of the log for this subscriber, once Postgres answers."""
+        position = subscriber.position
+        if position is None:
+            end = await self._patiently(self._log.end)
+            return Page([], end, True, None)
+        return await self._patiently(
+            lambda: self._log.after(position, limit=BATCH, account_id=subscriber.account_id, kind=subscriber.kind)
+        )
+
+    async def _patiently(self, read: Callable[[], Awaitable[Answer]]) -> Answer:
+        retry = FIRST_RETRY
+        while True:
+            try:
+                async with self._reading:
+                    return await read()
+            except Unavailable:
+                await asyncio.sleep(retry.total_seconds() * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                retry = min(retry * 2, LAST_RETRY)
+
+    def _attach(self, subscriber: Subscriber) -> None:
+        subscriber.attach()
+        self._attached[subscriber.account_id, subscriber.kind][subscriber] = None
+
+    def _detach(self, subscriber: Subscriber) -> None:
+        subscriber.detach()
+        key = (subscriber.account_id, subscriber.kind)
+        of_same_key = self._attached.get(key, {})
+        of_same_key.pop(subscriber, None)
+        if not of_same_key:
+            self._attached.pop(key, None)

@@ -1,0 +1,175 @@
+"""Runs that someone asks for: the row first, then the same workflow over the very same code."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from uuid_utils.compat import uuid7
+
+from services import fields, run_changes, run_rows
+from services.agent import Agent
+from services.agents import COLUMNS, to_agent
+from services.claims import delivery_columns, scheduled_order
+from services.database import Database
+from services.errors import InvalidInput, Issue, NotFound
+from services.idempotency import first_result
+from services.principals import Actor
+from services.rendering import Order, freeze
+from services.run import Run, RunStatus, RunTrigger, manual_key, run_id
+from services.schedule import InitialInput, OnUnknown
+from services.schedule_changes import locked
+from services.starter import Pending, Starter, manual_workflow_id
+from services.tables import agents, runs
+from services.wakeup import Notifier
+
+RUN_AGENT_HORIZON_SECONDS = 3600
+"""The retry horizon of a run without a schedule: the default of a schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRunRequest:
+    """What `runAgent` takes: a schedule's input without its times."""
+
+    agent_id: UUID
+    input: InitialInput
+    params: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    on_unknown: OnUnknown
+    idempotency_key: str | None
+
+
+class ManualRuns:
+    def __init__(self, database: Database, notifier: Notifier, starter: Starter) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._starter = starter
+
+    async def trigger(self, actor: Actor, schedule_id: UUID, *, idempotency_key: str | None, note: str | None) -> Run:
+        """One run of the schedule now, as it is defined now, paused or not.
+
+        Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`.
+        """
+        issues = fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey")
+        issues += fields.check_text(note, fields.MAX_NOTE, "input", "note")
+        if issues:
+            raise InvalidInput(tuple(issues))
+        key = manual_key(idempotency_key or str(uuid7()))
+        request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note}
+        answer = {"runId": str(run_id(schedule_id, key))}
+        async with self._database.transaction() as connection:
+            first = await first_result(connection, actor, idempotency_key, request, answer)
+            if first is None:
+                await _insert_trigger(connection, actor, schedule_id, key, note)
+        return await self._started(UUID((first or answer)["runId"]))
+
+    async def run_agent(self, actor: Actor, request: AgentRunRequest, issues: tuple[Issue, ...] = ()) -> Run:
+        """One run of an agent without a schedule. Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`."""
+        if issues := issues + _check(request):
+            raise InvalidInput(issues)
+        key = manual_key(request.idempotency_key or str(uuid7()))
+        asked = {
+            "operation": "runAgent",
+            "agent": str(request.agent_id),
+            "input": request.input.to_json(),
+            "params": request.params,
+            "metadata": request.metadata,
+            "onUnknown": request.on_unknown.value,
+        }
+        answer = {"runId": str(run_id(request.agent_id, key))}
+        async with self._database.transaction() as connection:
+            first = await first_result(connection, actor, request.idempotency_key, asked, answer)
+            if first is None:
+                await _insert_agent_run(connection, actor, request, key)
+        return await self._started(UUID((first or answer)["runId"]))
+
+    async def _started(self, new_run_id: UUID) -> Run:
+        self._notifier.poke()
+        pending = Pending(new_run_id, manual_workflow_id(new_run_id), RunTrigger.MANUAL)
+        await self._starter.start_soon(pending)
+        async with self._database.read() as connection:
+            query = select(*run_rows.COLUMNS).where(runs.c.id == new_run_id)
+            return run_rows.to_run((await connection.execute(query)).one())
+
+
+def _check(request: AgentRunRequest) -> tuple[Issue, ...]:
+    issues = fields.check_content(request.input.content, "input", "initialInput", "content")
+    issues += fields.check_document(request.params, "input", "taskParams")
+    issues += fields.check_document(request.metadata, "input", "taskMetadata")
+    issues += fields.check_idempotency_key(request.idempotency_key, "input", "idempotencyKey")
+    return tuple(issues)
+
+
+async def _insert_trigger(
+    connection: AsyncConnection, actor: Actor, schedule_id: UUID, key: str, note: str | None
+) -> None:
+    schedule = await locked(connection, actor, schedule_id)
+    agent = await _agent(connection, schedule.agent_id)
+    order = scheduled_order(schedule, key, RunTrigger.MANUAL, datetime.now(UTC))
+    values = delivery_columns(schedule.definition, schedule, agent)
+    await _insert(connection, order, agent, values | {"schedule_version": schedule.version, "note": note})
+
+
+async def _insert_agent_run(connection: AsyncConnection, actor: Actor, request: AgentRunRequest, key: str) -> None:
+    agent = await _live_agent(connection, actor, request.agent_id, "input", "agentId")
+    order = Order(
+        owner_id=agent.id,
+        schedule_id=None,
+        fire_key=key,
+        trigger=RunTrigger.MANUAL,
+        fire_at=datetime.now(UTC),
+        display_name=agent.name,
+        input=request.input,
+        params=request.params,
+        metadata=request.metadata,
+        principal=actor.to_json(),
+    )
+    values = {
+        "input": request.input.to_json(),
+        "delivery_method": agent.delivery_method,
+        "on_unknown": request.on_unknown,
+        "retry_horizon_seconds": RUN_AGENT_HORIZON_SECONDS,
+        "creator_principal": actor.to_json(),
+        "schedule_version": 0,
+    }
+    await _insert(connection, order, agent, values)
+
+
+async def _insert(connection: AsyncConnection, order: Order, agent: Agent, values: dict[str, Any]) -> None:
+    inserted = await run_changes.insert_once(
+        connection,
+        values
+        | {
+            "id": order.run_id,
+            "account_id": agent.account_id,
+            "schedule_id": order.schedule_id,
+            "agent_id": agent.id,
+            "fire_key": order.fire_key,
+            "trigger": order.trigger,
+            "fire_at": order.fire_at,
+            "status": RunStatus.CLAIMED,
+            "task_id": order.task_id,
+            "temporal_workflow_id": manual_workflow_id(order.run_id),
+        },
+    )
+    if inserted is not None:
+        await freeze(connection, order, agent)
+
+
+async def _agent(connection: AsyncConnection, agent_id: UUID) -> Agent:
+    """The agent of a schedule, deleted or not: a run for a deleted one is recorded, and then skipped."""
+    return to_agent((await connection.execute(select(*COLUMNS).where(agents.c.id == agent_id))).one())
+
+
+async def _live_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID, *path: str) -> Agent:
+    query = (
+        select(*COLUMNS)
+        .where(agents.c.id == agent_id, agents.c.account_id == actor.account_id, agents.c.deleted_at.is_(None))
+        .with_for_update(read=True)
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise NotFound("agent", *path)
+    return to_agent(row)

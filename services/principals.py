@@ -1,0 +1,60 @@
+"""Who acts: a user or a service account, with its account. Never a credential."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+OPEN_ACCOUNT = "default"
+"""The account of everything in open mode, where nobody is known by name."""
+
+
+class PrincipalType(StrEnum):
+    USER = "USER"
+    SERVICE_ACCOUNT = "SERVICE_ACCOUNT"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    type: PrincipalType
+    user_id: str | None
+    service_account_id: str | None
+    account_id: str
+
+    def to_json(self) -> dict[str, Any]:
+        """What is stored with a schedule, a revision or a run: the four fields of the authorization contract."""
+        return {
+            "principal_type": self.type.value.lower(),
+            "user_id": self.user_id,
+            "service_account_id": self.service_account_id,
+            "account_id": self.account_id,
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        return cls(
+            type=PrincipalType(stored["principal_type"].upper()),
+            user_id=stored["user_id"],
+            service_account_id=stored["service_account_id"],
+            account_id=stored["account_id"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who a request acts for: always an account, and a principal where the mode knows one."""
+
+    account_id: str
+    principal: Principal | None = None
+
+    @property
+    def key(self) -> str:
+        """Keeps idempotency keys of different callers of one account apart."""
+        if self.principal is None:
+            return ""
+        return self.principal.user_id or self.principal.service_account_id or ""
+
+    def to_json(self) -> dict[str, Any] | None:
+        return self.principal.to_json() if self.principal else None
+
+
+OPEN_ACTOR = Actor(OPEN_ACCOUNT)

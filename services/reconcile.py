@@ -1,0 +1,290 @@
+"""The one function that makes a clock equal its row, and the loop that calls it for every row that is behind.
+
+Lease the row, describe, compare, write what differs, describe again: only a read-back that equals the row sets
+`applied_version`. The inline step of a mutation and the loop of the worker run this same code.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid4
+
+import structlog
+from sqlalchemy import Row, case, func, or_, select, update
+
+from services import schedule_rows
+from services.clock import Clock, ClockMoved, ClockRefused, Described, TemporalAway
+from services.clock_spec import DesiredClock
+from services.database import Database
+from services.errors import Unavailable
+from services.live_reader import LiveReader
+from services.schedule import ClockStatus, Schedule, ScheduleState
+from services.tables import schedules
+from services.wakeup import Listener
+
+log = structlog.get_logger(__name__)
+
+INLINE_BUDGET = timedelta(seconds=2)
+BUSY_PAUSE = timedelta(milliseconds=50)
+LEASE = timedelta(seconds=15)
+LEASE_MARGIN = timedelta(seconds=6)
+"""No write begins with less than this left of the lease: a write may take 5 s."""
+READ_BACKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses before each read-back, in seconds: the V1 scheduler takes a write some 10 ms after it has said OK."""
+POLL = timedelta(seconds=5)
+BATCH = 50
+AT_ONCE = 8
+
+
+class Outcome(StrEnum):
+    IN_SYNC = "in_sync"
+    BUSY = "busy"
+    REFUSED = "refused"
+    BEHIND = "behind"
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    id: UUID
+    schedule: Schedule
+    writes_until: float
+
+    def check(self) -> None:
+        """Raises `LeaseLost` where a write begun now could end after another has taken over."""
+        if time.monotonic() > self.writes_until:
+            raise LeaseLost
+
+
+class LeaseLost(Exception):
+    """This process was held up for so long that another may be at work on the schedule."""
+
+
+class Reconciler:
+    def __init__(self, database: Database, clock: Clock, live: LiveReader) -> None:
+        self._database = database
+        self._clock = clock
+        self._live = live
+        self._background: set[asyncio.Task[Outcome]] = set()
+
+    async def settle_soon(self, schedule_id: UUID) -> None:
+        """Reconcile one schedule, for at most two seconds of the caller's time; it goes on behind, and never raises."""
+        task = asyncio.create_task(self._settle(schedule_id))
+        self._background.add(task)
+        task.add_done_callback(self._forget)
+        await asyncio.wait({task}, timeout=INLINE_BUDGET.total_seconds())
+
+    def _forget(self, task: asyncio.Task[Outcome]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning(
+                "The clock was not brought in line; the worker will",
+                action="reconcile_later",
+                error=type(error).__name__,
+            )
+
+    async def close(self) -> None:
+        """Let what goes on behind come to its end; its calls are bounded by a few seconds."""
+        if self._background:
+            await asyncio.wait(self._background, timeout=LEASE.total_seconds())
+
+    async def _settle(self, schedule_id: UUID) -> Outcome:
+        """Reconcile, or wait while another does: whoever holds the lease sees this version before giving it back."""
+        while (outcome := await self.reconcile(schedule_id)) is Outcome.BUSY:
+            await asyncio.sleep(BUSY_PAUSE.total_seconds())
+            if await self._is_applied(schedule_id):
+                return Outcome.IN_SYNC
+        return outcome
+
+    async def _is_applied(self, schedule_id: UUID) -> bool:
+        query = select(schedules.c.version == schedules.c.applied_version).where(schedules.c.id == schedule_id)
+        async with self._database.read() as connection:
+            return bool((await connection.execute(query)).scalar())
+
+    async def reconcile(self, schedule_id: UUID) -> Outcome:
+        """Make the clock equal its row. Raises `TemporalAway`, `Unavailable` and `LeaseLost`; all may pass."""
+        while True:
+            lease = await self._lease(schedule_id)
+            if lease is None:
+                return Outcome.BUSY
+            try:
+                outcome = await self._apply(lease)
+            except BaseException:
+                await self._release(lease, checked_at=datetime.now(UTC))
+                raise
+            if outcome is not Outcome.BEHIND:
+                return outcome
+
+    async def _apply(self, lease: _Lease) -> Outcome:
+        schedule = lease.schedule
+        described = await self._clock.describe(schedule.id)
+        wanted = None if schedule.deleted_at else await self._clock.desired_form(_desired(schedule))
+        if _equal(schedule, described, wanted):
+            return await self._applied(lease, described)
+        try:
+            await self._write(lease, described)
+            for pause in READ_BACKS:
+                await asyncio.sleep(pause)
+                described = await self._clock.describe(schedule.id)
+                if _equal(schedule, described, wanted, written=True):
+                    return await self._applied(lease, described)
+        except ClockRefused as error:
+            return await self._refused(lease, str(error), described)
+        except ClockMoved:
+            pass
+        status = ClockStatus.MISSING if described is None else ClockStatus.DRIFTED
+        await self._release(lease, clock_status=status, checked_at=datetime.now(UTC))
+        raise TemporalAway("the clock does not yet show what was written", timed_out=True)
+
+    async def _write(self, lease: _Lease, described: Described | None) -> None:
+        schedule = lease.schedule
+        lease.check()
+        request_id = f"{schedule.id}:{schedule.version}:{lease.id}"
+        if schedule.deleted_at is not None:
+            await self._clock.delete(schedule.id)
+        elif described is None:
+            await self._clock.create(_desired(schedule), request_id)
+        else:
+            await self._clock.update(_desired(schedule), described.conflict_token, request_id)
+        self._live.forget(schedule.id)
+
+    async def _applied(self, lease: _Lease, described: Described | None) -> Outcome:
+        version = lease.schedule.version
+        now = datetime.now(UTC)
+        still = await self._release(
+            lease,
+            applied_version=version,
+            applied_at=now,
+            checked_at=now,
+            clock_version=described.version if described else None,
+            observed_hash=described.form if described else None,
+            clock_error=None,
+            clock_error_version=None,
+        )
+        if still is None:
+            raise LeaseLost
+        return Outcome.IN_SYNC if still == version else Outcome.BEHIND
+
+    async def _refused(self, lease: _Lease, message: str, described: Described | None) -> Outcome:
+        log.error(
+            "Temporal refuses the clock",
+            action="clock_refused",
+            schedule_id=str(lease.schedule.id),
+            version=lease.schedule.version,
+        )
+        await self._release(
+            lease,
+            clock_status=ClockStatus.MISSING if described is None else ClockStatus.DRIFTED,
+            clock_error=message[:1000],
+            clock_error_version=lease.schedule.version,
+            checked_at=datetime.now(UTC),
+        )
+        return Outcome.REFUSED
+
+    async def _lease(self, schedule_id: UUID) -> _Lease | None:
+        lease_id, taken = uuid4(), time.monotonic()
+        query = (
+            update(schedules)
+            .where(
+                schedules.c.id == schedule_id,
+                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
+            )
+            .values(lease_id=lease_id, lease_until=func.now() + LEASE)
+            .returning(*schedule_rows.COLUMNS)
+        )
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        writes_until = taken + (LEASE - LEASE_MARGIN).total_seconds()
+        return _Lease(lease_id, schedule_rows.to_schedule(row), writes_until)
+
+    async def _release(self, lease: _Lease, **columns: Any) -> int | None:
+        """Give the row back with what was found; its version now, or None where another holds it."""
+        if "applied_version" in columns:
+            in_sync = schedules.c.version == columns["applied_version"]
+            columns["clock_status"] = case((in_sync, ClockStatus.IN_SYNC), else_=ClockStatus.PENDING)
+        query = (
+            update(schedules)
+            .where(schedules.c.id == lease.schedule.id, schedules.c.lease_id == lease.id)
+            .values(**columns, lease_id=None, lease_until=None)
+            .returning(schedules.c.version)
+        )
+        async with self._database.transaction() as connection:
+            row: Row[Any] | None = (await connection.execute(query)).first()
+        return row.version if row is not None else None
+
+
+class DirtyLoop:
+    """Reconciles every row whose version is not applied: woken by a change, and every five seconds all the same."""
+
+    def __init__(self, database: Database, reconciler: Reconciler, listener: Listener) -> None:
+        self._database = database
+        self._reconciler = reconciler
+        self._waker = listener.waker()
+        self._away = False
+
+    async def run(self) -> None:
+        """Goes on until it is cancelled, whatever is away meanwhile."""
+        while True:
+            try:
+                found = await self.sweep()
+            except Unavailable:
+                log.warning("Postgres did not answer", action="dirty_sweep")
+                found = 0
+            if found < BATCH or self._away:
+                await self._waker.wait(POLL)
+
+    async def sweep(self) -> int:
+        """One round over the rows that are behind, the longest unchecked first; how many there were."""
+        query = (
+            select(schedules.c.id)
+            .where(
+                schedules.c.applied_version.is_distinct_from(schedules.c.version),
+                schedules.c.clock_error_version.is_distinct_from(schedules.c.version),
+                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
+            )
+            .order_by(schedules.c.checked_at.asc().nulls_first())
+            .limit(BATCH)
+        )
+        async with self._database.read() as connection:
+            ids = [row.id for row in await connection.execute(query)]
+        gate = asyncio.Semaphore(AT_ONCE)
+        away = await asyncio.gather(*(self._one(schedule_id, gate) for schedule_id in ids))
+        self._say(any(away), ids)
+        return len(ids)
+
+    async def _one(self, schedule_id: UUID, gate: asyncio.Semaphore) -> bool:
+        """Whether Temporal was away. A row that cannot be read harms no other."""
+        async with gate:
+            try:
+                await self._reconciler.reconcile(schedule_id)
+            except TemporalAway:
+                return True
+            except Exception:
+                log.exception("A schedule could not be reconciled", action="reconcile", schedule_id=str(schedule_id))
+        return False
+
+    def _say(self, away: bool, ids: list[UUID]) -> None:
+        if away and not self._away:
+            log.warning("Temporal is away; changes wait in Postgres", action="temporal_away", waiting=len(ids))
+        if self._away and ids and not away:
+            log.info("Temporal is back", action="temporal_back")
+        self._away = away
+
+
+def _desired(schedule: Schedule) -> DesiredClock:
+    return DesiredClock(schedule.id, schedule.version, schedule.definition)
+
+
+def _equal(schedule: Schedule, described: Described | None, wanted: str | None, *, written: bool = False) -> bool:
+    """Whether the clock is what the row wants. What was just written must also show its version."""
+    if schedule.deleted_at is not None:
+        return described is None
+    if described is None:
+        return schedule.state(datetime.now(UTC)) is ScheduleState.FINISHED
+    if written and described.version not in (None, schedule.version):
+        return False
+    return described.form == wanted

@@ -1,0 +1,155 @@
+"""The values of a run: the record of one fire, from claim to its end."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID, uuid5
+
+from services.agent import DeliveryMethod
+
+
+class RunTrigger(StrEnum):
+    SCHEDULED = "SCHEDULED"
+    MANUAL = "MANUAL"
+    BACKFILL = "BACKFILL"
+    EXTERNAL = "EXTERNAL"
+
+
+class RunStatus(StrEnum):
+    CLAIMED = "CLAIMED"
+    QUEUED = "QUEUED"
+    DELIVERING = "DELIVERING"
+    RETRYING = "RETRYING"
+    DELIVERED = "DELIVERED"
+    SKIPPED = "SKIPPED"
+    MISSED = "MISSED"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+
+
+UNFINISHED = (RunStatus.CLAIMED, RunStatus.QUEUED, RunStatus.DELIVERING, RunStatus.RETRYING)
+
+
+class SkipReason(StrEnum):
+    SCHEDULE_NOT_FOUND = "SCHEDULE_NOT_FOUND"
+    SCHEDULE_DELETED = "SCHEDULE_DELETED"
+    SCHEDULE_PAUSED = "SCHEDULE_PAUSED"
+    SKIP_REQUESTED = "SKIP_REQUESTED"
+    OVERLAP = "OVERLAP"
+    OUTSIDE_WINDOW = "OUTSIDE_WINDOW"
+    TOO_LATE = "TOO_LATE"
+    AGENT_DELETED = "AGENT_DELETED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    INPUT_ALREADY_DELIVERED = "INPUT_ALREADY_DELIVERED"
+
+
+class AttemptOutcome(StrEnum):
+    IN_FLIGHT = "IN_FLIGHT"
+    DELIVERED = "DELIVERED"
+    REFUSED = "REFUSED"
+    RETRY = "RETRY"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run failed or is being retried; `retryable` says whether the same request may yet succeed."""
+
+    code: str
+    message: str
+    retryable: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "retryable": self.retryable}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any] | None) -> "RunError | None":
+        return cls(**stored) if stored else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    run_id: UUID
+    number: int
+    at: datetime
+    duration_ms: int | None
+    outcome: AttemptOutcome
+    error: RunError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: UUID
+    account_id: str
+    schedule_id: UUID | None
+    agent_id: UUID | None
+    trigger: RunTrigger
+    fire_at: datetime
+    status: RunStatus
+    skip_reason: SkipReason | None
+    error: RunError | None
+    delivery_method: DeliveryMethod | None
+    task_id: UUID | None
+    attempt_count: int
+    schedule_version: int
+    note: str | None
+    claimed_at: datetime
+    delivered_at: datetime | None
+    finished_at: datetime | None
+    temporal_workflow_id: str
+
+    @property
+    def latency_ms(self) -> int | None:
+        """From the nominal fire to the agent's acknowledgement, in milliseconds."""
+        if self.delivered_at is None:
+            return None
+        return max(0, round((self.delivered_at - self.fire_at).total_seconds() * 1000))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One conversation at the agent, created by a run."""
+
+    id: UUID
+    account_id: str
+    agent_id: UUID
+    run_id: UUID
+    name: str
+    display_name: str
+    params: dict[str, Any] | None
+    metadata: dict[str, Any] | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    id: UUID
+    task_id: UUID
+    author: str
+    content: str
+    sequence: int
+    created_at: datetime
+
+
+def scheduled_key(nominal: datetime) -> str:
+    """The fire key of a scheduled fire: its nominal time in UTC, to the second as Temporal keeps it."""
+    return f"{nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def manual_key(idempotency_key: str) -> str:
+    return f"manual:{idempotency_key}"
+
+
+def run_id(owner_id: UUID, fire_key: str) -> UUID:
+    """The id of the run of one fire: the same for everyone who computes it, so it can be known before the row is there.
+
+    `owner_id` is the schedule's id, or the agent's for a run without a schedule.
+    """
+    return uuid5(owner_id, fire_key)
+
+
+def task_name(owner_id: UUID, fire_key: str) -> str:
+    """The deterministic name under which a task is got or created."""
+    return f"scheduled-run:{owner_id}:{fire_key}"

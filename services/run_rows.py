@@ -1,0 +1,101 @@
+"""Runs, attempts, tasks and messages between their rows and their values."""
+
+from typing import Any
+
+from sqlalchemy import Row
+
+from services.agent import DeliveryMethod
+from services.run import (
+    Attempt,
+    AttemptOutcome,
+    Message,
+    Run,
+    RunError,
+    RunStatus,
+    RunTrigger,
+    SkipReason,
+    Task,
+)
+from services.tables import messages, runs, tasks
+
+COLUMNS = [
+    runs.c.id,
+    runs.c.account_id,
+    runs.c.schedule_id,
+    runs.c.agent_id,
+    runs.c.trigger,
+    runs.c.fire_at,
+    runs.c.status,
+    runs.c.skip_reason,
+    runs.c.error,
+    runs.c.delivery_method,
+    runs.c.task_id,
+    runs.c.attempt_count,
+    runs.c.schedule_version,
+    runs.c.note,
+    runs.c.claimed_at,
+    runs.c.delivered_at,
+    runs.c.finished_at,
+    runs.c.temporal_workflow_id,
+]
+TASK_COLUMNS = [
+    tasks.c.id,
+    tasks.c.account_id,
+    tasks.c.agent_id,
+    tasks.c.run_id,
+    tasks.c.name,
+    tasks.c.display_name,
+    tasks.c.params,
+    tasks.c.metadata,
+    tasks.c.created_at,
+]
+MESSAGE_COLUMNS = [
+    messages.c.id,
+    messages.c.task_id,
+    messages.c.author,
+    messages.c.content,
+    messages.c.sequence,
+    messages.c.created_at,
+]
+
+
+def to_run(row: Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        account_id=row.account_id,
+        schedule_id=row.schedule_id,
+        agent_id=row.agent_id,
+        trigger=RunTrigger(row.trigger),
+        fire_at=row.fire_at,
+        status=RunStatus(row.status),
+        skip_reason=SkipReason(row.skip_reason) if row.skip_reason else None,
+        error=RunError.from_json(row.error),
+        delivery_method=DeliveryMethod(row.delivery_method) if row.delivery_method else None,
+        task_id=row.task_id,
+        attempt_count=row.attempt_count,
+        schedule_version=row.schedule_version,
+        note=row.note,
+        claimed_at=row.claimed_at,
+        delivered_at=row.delivered_at,
+        finished_at=row.finished_at,
+        temporal_workflow_id=row.temporal_workflow_id,
+    )
+
+
+def to_attempt(row: Row[Any]) -> Attempt:
+    return Attempt(
+        run_id=row.run_id,
+        number=row.n,
+        at=row.at,
+        duration_ms=row.duration_ms,
+        outcome=AttemptOutcome(row.outcome),
+        error=RunError.from_json(row.error),
+    )
+
+
+def to_task(row: Row[Any]) -> Task:
+    return Task(**row._mapping)
+
+
+def to_message(row: Row[Any]) -> Message:
+    return Message(**row._mapping)

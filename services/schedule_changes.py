@@ -1,0 +1,90 @@
+"""One change of a schedule within the caller's transaction: the row, its revision and its event, or none of them."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import schedule_rows
+from services.definition import to_json
+from services.errors import NotFound, VersionConflict
+from services.event_log import append
+from services.feed_event import EventKind
+from services.principals import Actor
+from services.schedule import ChangeKind, Schedule
+from services.tables import schedule_revisions, schedules
+
+
+async def locked(
+    connection: AsyncConnection, actor: Actor, schedule_id: UUID, *, expected_version: int | None = None
+) -> Schedule:
+    """The live schedule under its row lock. Raises `NotFound` and `VersionConflict`."""
+    query = (
+        select(*schedule_rows.COLUMNS)
+        .where(
+            schedules.c.id == schedule_id,
+            schedules.c.account_id == actor.account_id,
+            schedules.c.deleted_at.is_(None),
+        )
+        .with_for_update()
+    )
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise NotFound("schedule", "input", "id")
+    schedule = schedule_rows.to_schedule(row)
+    if expected_version not in (None, schedule.version):
+        raise VersionConflict(expected_version or 0, schedule.version, schedule, "input", "expectedVersion")
+    return schedule
+
+
+async def change(
+    connection: AsyncConnection,
+    actor: Actor,
+    schedule: Schedule,
+    kind: ChangeKind,
+    columns: dict[str, Any],
+    note: str | None,
+) -> Schedule:
+    """Write the columns of a schedule that the caller has locked; its version grows by one."""
+    changed = await connection.execute(
+        update(schedules)
+        .where(schedules.c.id == schedule.id)
+        .values(
+            **columns,
+            version=schedule.version + 1,
+            updated_at=datetime.now(UTC),
+            clock_status="PENDING",
+        )
+        .returning(*schedule_rows.COLUMNS)
+    )
+    after = schedule_rows.to_schedule(changed.one())
+    await record(connection, actor, after, kind, note)
+    return after
+
+
+async def record(
+    connection: AsyncConnection, actor: Actor, schedule: Schedule, kind: ChangeKind, note: str | None
+) -> None:
+    """The revision and the event of the version that the schedule is at."""
+    await connection.execute(
+        schedule_revisions.insert().values(
+            schedule_id=schedule.id,
+            version=schedule.version,
+            kind=kind,
+            at=schedule.updated_at,
+            by=actor.to_json(),
+            note=note,
+            definition=to_json(schedule.definition),
+        )
+    )
+    await append(
+        connection,
+        account_id=schedule.account_id,
+        kind=EventKind.SCHEDULE_CHANGED,
+        schedule_id=schedule.id,
+        run_id=None,
+        agent_id=schedule.agent_id,
+        payload={"version": schedule.version},
+    )

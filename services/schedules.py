@@ -1,0 +1,262 @@
+"""The commands on schedules. Each owns one short transaction, and brings the clock in line after its commit."""
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypedDict
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import fields, schedule_rows
+from services.agents import free_name
+from services.cadence import Cadence
+from services.database import Database, is_unique_violation
+from services.definition import Difference, check, differences, to_json
+from services.errors import InvalidInput, Issue, NameTaken, NotFound
+from services.idempotency import first_result
+from services.principals import Actor
+from services.schedule import (
+    ChangeKind,
+    Definition,
+    InitialInput,
+    MissedFirePolicy,
+    OnUnknown,
+    OverlapPolicy,
+    Schedule,
+)
+from services.schedule_changes import change, locked, record
+from services.tables import agents, new_id, schedules
+from services.wakeup import Notifier
+
+NAME_KEY = "agent_run_schedules_agent_id_name_key"
+
+Issues = tuple[Issue, ...]
+"""What the caller has found wrong already, such as times that it could not read; reported with the rest."""
+
+
+class ScheduleChanges(TypedDict, total=False):
+    """The fields to change; what is absent stays."""
+
+    name: str
+    description: str | None
+    cadence: Cadence
+    start_at: datetime | None
+    end_at: datetime | None
+    jitter: timedelta
+    overlap_policy: OverlapPolicy
+    missed_fire_policy: MissedFirePolicy
+    catch_up_window: timedelta
+    on_unknown: OnUnknown
+    retry_horizon: timedelta
+    pause_after_failures: int | None
+    paused: bool
+    initial_input: InitialInput
+    task_params: dict[str, Any] | None
+    task_metadata: dict[str, Any] | None
+    labels: tuple[tuple[str, str], ...]
+
+
+class ClockKeeper(Protocol):
+    """Brings one schedule's clock in line with its row, within a budget of its own; never raises."""
+
+    async def settle_soon(self, schedule_id: UUID) -> None: ...
+
+
+class Schedules:
+    """Every call is for one actor and sees that actor's account only."""
+
+    def __init__(self, database: Database, notifier: Notifier, clock: ClockKeeper) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._clock = clock
+
+    async def create(
+        self,
+        actor: Actor,
+        agent_id: UUID,
+        definition: Definition,
+        *,
+        idempotency_key: str | None = None,
+        issues: Issues = (),
+    ) -> Schedule:
+        """Raises `InvalidInput`, `NotFound` for the agent, `NameTaken` and `IdempotencyKeyReused`."""
+        issues += tuple(fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey"))
+        issues += _missing_from(check(definition, datetime.now(UTC)), issues)
+        if issues:
+            raise InvalidInput(issues)
+        request = {
+            "operation": "createSchedule",
+            "agent": str(agent_id),
+            "definition": to_json(definition),
+        }
+        schedule_id = new_id()
+        try:
+            async with self._database.transaction() as connection:
+                answer = {"scheduleId": str(schedule_id)}
+                first = await first_result(connection, actor, idempotency_key, request, answer)
+                if first is None:
+                    await _require_agent(connection, actor, agent_id)
+                    await _insert(connection, actor, schedule_id, agent_id, definition)
+                else:
+                    schedule_id = UUID(first["scheduleId"])
+        except IntegrityError as error:
+            raise await self._name_taken(agent_id, definition.name, error) from error
+        return await self._applied(schedule_id)
+
+    async def update(
+        self,
+        actor: Actor,
+        schedule_id: UUID,
+        changes: ScheduleChanges,
+        *,
+        expected_version: int,
+        note: str | None = None,
+        issues: Issues = (),
+    ) -> tuple[Schedule, list[Difference]]:
+        """Change the named fields. What does not differ is no change: no version, no revision.
+
+        Raises `NotFound`, `VersionConflict`, `InvalidInput` and `NameTaken`.
+        """
+        issues += tuple(fields.check_text(note, fields.MAX_NOTE, "input", "note"))
+        agent_id: UUID | None = None
+        try:
+            async with self._database.transaction() as connection:
+                before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+                agent_id = before.agent_id
+                after = _changed(before.definition, changes, note)
+                changed = differences(before.definition, after)
+                timing = {"cadence", "startAt", "endAt"} & {difference.field for difference in changed}
+                found = check(after, datetime.now(UTC), cadence_changed=bool(timing))
+                if issues := issues + _missing_from(found, issues):
+                    raise InvalidInput(issues)
+                if not changed:
+                    return before, []
+                columns = schedule_rows.to_row(after)
+                if before.definition.paused and not after.paused:
+                    columns["consecutive_failures"] = 0
+                await change(connection, actor, before, _kind(changed), columns, note)
+        except IntegrityError as error:
+            if agent_id is None:
+                raise
+            raise await self._name_taken(agent_id, changes["name"], error) from error
+        return await self._applied(schedule_id), changed
+
+    async def pause(
+        self, actor: Actor, schedule_id: UUID, *, expected_version: int | None, note: str | None
+    ) -> Schedule:
+        """No scheduled run is claimed after this returns. Pausing what is paused is no change."""
+        return await self._set_paused(actor, schedule_id, True, expected_version, note)
+
+    async def resume(
+        self, actor: Actor, schedule_id: UUID, *, expected_version: int | None, note: str | None
+    ) -> Schedule:
+        """The count of failures in a row begins anew. Resuming what is not paused is no change."""
+        return await self._set_paused(actor, schedule_id, False, expected_version, note)
+
+    async def delete(
+        self, actor: Actor, schedule_id: UUID, *, expected_version: int | None, note: str | None
+    ) -> Schedule:
+        """Soft: history stays readable, the name is free again, and the clock is removed."""
+        _check_note(note)
+        async with self._database.transaction() as connection:
+            before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+            gone = {"deleted_at": datetime.now(UTC)}
+            await change(connection, actor, before, ChangeKind.DELETED, gone, note)
+        return await self._applied(schedule_id)
+
+    async def _set_paused(
+        self,
+        actor: Actor,
+        schedule_id: UUID,
+        paused: bool,
+        expected_version: int | None,
+        note: str | None,
+    ) -> Schedule:
+        _check_note(note)
+        async with self._database.transaction() as connection:
+            before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+            if before.definition.paused == paused:
+                return before
+            columns: dict[str, Any] = {"paused": paused, "pause_note": note if paused else None}
+            if not paused:
+                columns["consecutive_failures"] = 0
+            kind = ChangeKind.PAUSED if paused else ChangeKind.RESUMED
+            await change(connection, actor, before, kind, columns, note)
+        return await self._applied(schedule_id)
+
+    async def _applied(self, schedule_id: UUID) -> Schedule:
+        """After the commit: wake the readers, try the clock, and answer from the row."""
+        self._notifier.poke()
+        await self._clock.settle_soon(schedule_id)
+        query = select(*schedule_rows.COLUMNS).where(schedules.c.id == schedule_id)
+        async with self._database.read() as connection:
+            return schedule_rows.to_schedule((await connection.execute(query)).one())
+
+    async def _name_taken(self, agent_id: UUID, name: str, error: IntegrityError) -> Exception:
+        if not is_unique_violation(error, NAME_KEY):
+            return error
+        taken = select(schedules.c.name).where(
+            schedules.c.agent_id == agent_id,
+            schedules.c.deleted_at.is_(None),
+            schedules.c.name.startswith(name[:56], autoescape=True),
+        )
+        async with self._database.read() as connection:
+            names = {row.name for row in await connection.execute(taken)}
+        return NameTaken("schedule of the agent", name, free_name(name, names), "input", "name")
+
+
+def _missing_from(found: Issues, known: Issues) -> Issues:
+    """Of the issues found, those whose field has none yet: an unreadable time is not also a missing one."""
+    paths = {issue.path for issue in known}
+    return tuple(issue for issue in found if issue.path not in paths)
+
+
+def _check_note(note: str | None) -> None:
+    if issues := fields.check_text(note, fields.MAX_NOTE, "input", "note"):
+        raise InvalidInput(tuple(issues))
+
+
+def _changed(before: Definition, changes: ScheduleChanges, note: str | None) -> Definition:
+    """The definition with the changes in it; the note of a pause comes and goes with the pause."""
+    after = dataclasses.replace(before, **changes)
+    if after.paused == before.paused:
+        return after
+    return dataclasses.replace(after, pause_note=note if after.paused else None)
+
+
+def _kind(changed: list[Difference]) -> ChangeKind:
+    """A change of nothing but `paused` is a pause or a resume, by whichever mutation it came."""
+    values = {difference.field: difference.after for difference in changed}
+    if not values.keys() <= {"paused", "pauseNote"}:
+        return ChangeKind.UPDATED
+    return ChangeKind.PAUSED if values["paused"] else ChangeKind.RESUMED
+
+
+async def _require_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID) -> None:
+    query = (
+        select(agents.c.id)
+        .where(agents.c.id == agent_id, agents.c.account_id == actor.account_id, agents.c.deleted_at.is_(None))
+        .with_for_update(read=True)
+    )
+    if (await connection.execute(query)).first() is None:
+        raise NotFound("agent", "input", "agentId")
+
+
+async def _insert(
+    connection: AsyncConnection, actor: Actor, schedule_id: UUID, agent_id: UUID, definition: Definition
+) -> None:
+    inserted = await connection.execute(
+        schedules.insert()
+        .values(
+            **schedule_rows.to_row(definition),
+            id=schedule_id,
+            agent_id=agent_id,
+            account_id=actor.account_id,
+            creator_principal=actor.to_json(),
+        )
+        .returning(*schedule_rows.COLUMNS)
+    )
+    schedule = schedule_rows.to_schedule(inserted.one())
+    await record(connection, actor, schedule, ChangeKind.CREATED, None)

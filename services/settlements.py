@@ -1,0 +1,84 @@
+"""The end of a run: its last state and its event in one transaction, and what the end means for the schedule."""
+
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import run_changes, schedule_rows
+from services.database import Database
+from services.deliveries import Delivered, Ended
+from services.principals import Actor
+from services.run import Run, RunStatus
+from services.schedule import ChangeKind, Schedule
+from services.schedule_changes import change
+from services.tables import runs, schedules
+from services.wakeup import Notifier
+
+FAILURES = (RunStatus.FAILED, RunStatus.UNKNOWN)
+
+
+class Settlements:
+    def __init__(self, database: Database, notifier: Notifier) -> None:
+        self._database = database
+        self._notifier = notifier
+
+    async def settle(self, run_id: UUID, end: Delivered | Ended) -> UUID | None:
+        """Write the run's end; a run that has ended already stays as it is.
+
+        The id of the schedule where so many failures in a row have paused it, so that its clock can be paused as well.
+        """
+        async with self._database.transaction() as connection:
+            schedule = await _locked_schedule(connection, run_id)
+            run = await run_changes.locked(connection, run_id)
+            if run.finished_at is not None:
+                return None
+            ended = await _finish(connection, run, end)
+            paused = schedule is not None and await _count(connection, schedule, ended)
+        self._notifier.poke()
+        return schedule.id if schedule is not None and paused else None
+
+
+async def _locked_schedule(connection: AsyncConnection, run_id: UUID) -> Schedule | None:
+    """The schedule before the run, as the claim locks them."""
+    query = (
+        select(*schedule_rows.COLUMNS)
+        .join(runs, runs.c.schedule_id == schedules.c.id)
+        .where(runs.c.id == run_id)
+        .with_for_update(of=schedules)
+    )
+    row = (await connection.execute(query)).first()
+    return schedule_rows.to_schedule(row) if row is not None else None
+
+
+async def _finish(connection: AsyncConnection, run: Run, end: Delivered | Ended) -> Run:
+    if isinstance(end, Delivered):
+        return await run_changes.finish(connection, run, RunStatus.DELIVERED, error=None)
+    return await run_changes.finish(
+        connection,
+        run,
+        end.status,
+        skip_reason=end.reason,
+        error=end.error.to_json() if end.error else None,
+    )
+
+
+async def _count(connection: AsyncConnection, schedule: Schedule, run: Run) -> bool:
+    """Failures in a row, and the pause that so many of them bring. A run that was not tried counts neither way."""
+    if run.status is RunStatus.DELIVERED:
+        failures = 0
+    elif run.status in FAILURES:
+        failures = schedule.consecutive_failures + 1
+    else:
+        return False
+    most = schedule.definition.pause_after_failures
+    if schedule.deleted_at is None and not schedule.definition.paused and most is not None and failures >= most:
+        note = f"Paused by itself: {failures} runs in a row failed."
+        columns = {"paused": True, "pause_note": note, "consecutive_failures": failures}
+        await change(connection, Actor(schedule.account_id), schedule, ChangeKind.PAUSED, columns, note)
+        return True
+    if failures != schedule.consecutive_failures:
+        await connection.execute(
+            update(schedules).where(schedules.c.id == schedule.id).values(consecutive_failures=failures)
+        )
+    return False

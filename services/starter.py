@@ -1,0 +1,92 @@
+"""Starting the workflows of runs whose rows come first: manual runs, and whatever was not started in time."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+from uuid import UUID
+
+import structlog
+from sqlalchemy import func, select, update
+
+from services.clock import TemporalAway
+from services.database import Database
+from services.errors import Unavailable
+from services.run import RunTrigger
+from services.tables import runs
+
+log = structlog.get_logger(__name__)
+
+BUDGET = timedelta(seconds=2)
+"""How long a mutation waits for Temporal before it leaves the start to the worker."""
+OVERLOOKED_AFTER = timedelta(seconds=5)
+BATCH = 100
+
+
+class Workflows(Protocol):
+    async def start_run(self, workflow_id: str, run_id: UUID, trigger: RunTrigger) -> str:
+        """Start the workflow of a run, or find it started; its Temporal run id. Raises `TemporalAway`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    run_id: UUID
+    workflow_id: str
+    trigger: RunTrigger
+
+
+def manual_workflow_id(run_id: UUID) -> str:
+    """The id is the run's own, so that starting it twice starts it once."""
+    return f"agent-run:{run_id}"
+
+
+class Starter:
+    def __init__(self, database: Database, workflows: Workflows) -> None:
+        self._database = database
+        self._workflows = workflows
+
+    async def start_soon(self, pending: Pending) -> None:
+        """Start it now if Temporal answers in time; if not, `start_overlooked` does it later. Never raises."""
+        try:
+            async with asyncio.timeout(BUDGET.total_seconds()):
+                await self._start(pending)
+        except (TemporalAway, TimeoutError, Unavailable) as error:
+            log.warning(
+                "Temporal did not take the run in time; the worker will start it",
+                action="start_later",
+                run_id=str(pending.run_id),
+                error=type(error).__name__,
+            )
+
+    async def start_overlooked(self) -> int:
+        """Start every run that has waited for its workflow for a while; how many there were.
+
+        Raises `TemporalAway` and `Unavailable`.
+        """
+        query = (
+            select(runs.c.id, runs.c.temporal_workflow_id, runs.c.trigger)
+            .where(
+                runs.c.finished_at.is_(None),
+                runs.c.temporal_run_id.is_(None),
+                runs.c.claimed_at < func.now() - OVERLOOKED_AFTER,
+            )
+            .order_by(runs.c.claimed_at)
+            .limit(BATCH)
+        )
+        async with self._database.read() as connection:
+            found = (await connection.execute(query)).all()
+        for row in found:
+            await self._start(Pending(row.id, row.temporal_workflow_id, RunTrigger(row.trigger)))
+        if found:
+            log.info("Started runs that were left behind", action="start_overlooked", runs=len(found))
+        return len(found)
+
+    async def _start(self, pending: Pending) -> None:
+        temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, pending.trigger)
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(runs)
+                .where(runs.c.id == pending.run_id, runs.c.temporal_run_id.is_(None))
+                .values(temporal_run_id=temporal_run_id)
+            )

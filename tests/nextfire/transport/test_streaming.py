@@ -1,0 +1,211 @@
+"""Results in parts, subscriptions over server-sent events, and deadlines."""
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from structlog.typing import EventDict
+
+from nextfire.transport import Bounds
+from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, MULTIPART, SSE
+from tests.nextfire.transport.conftest import Served, serving
+from tests.nextfire.transport.toy import SECRET
+
+DEFERRED = '{ leaf { name ... @defer(label: "later") { slow broken } } }'
+
+
+def frames(response: httpx.Response) -> list[Any]:
+    """The payloads of a streamed answer, whichever way they came."""
+    if response.headers["content-type"].startswith(SSE):
+        events = response.text.removesuffix("\n\n").split("\n\n")
+        assert events[-1] == "event: complete\ndata:"
+        assert "\r" not in response.text
+        return [json.loads(event.removeprefix("event: next\ndata: ")) for event in events[:-1] if event != ":"]
+    assert response.headers["content-type"] == 'multipart/mixed; boundary="-"'
+    parts = response.text.split("\r\n---")
+    assert parts[-1] == "--\r\n"
+    head = "\r\nContent-Type: application/json; charset=utf-8\r\n\r\n"
+    bodies = [part.removeprefix("---") for part in parts[:-1]]
+    assert all(body.startswith(head) for body in bodies)
+    return [json.loads(body.removeprefix(head)) for body in bodies]
+
+
+@pytest.mark.parametrize("accept", [f"{MULTIPART}, {JSON}", f"{MULTIPART};deferSpec=20220824, {JSON}", SSE])
+async def test_deferred_errors_are_masked(served: Served, logged: list[EventDict], accept: str) -> None:
+    # when
+    response = await served.post({"query": DEFERRED}, accept=accept, x_request_id="mine")
+
+    # then
+    first, second = frames(response)
+    assert first == {
+        "data": {"leaf": {"name": "leaf"}},
+        "pending": [{"id": "0", "path": ["leaf"], "label": "later"}],
+        "hasNext": True,
+    }
+    (part,) = second.pop("incremental")
+    (error,) = part.pop("errors")
+    assert second == {"hasNext": False, "completed": [{"id": "0"}]}
+    assert part == {
+        "id": "0", "path": ["leaf"], "label": "later", "data": {"slow": "slow leaf", "broken": None},
+    }  # fmt: skip
+    assert error["message"] == "Internal error"
+    assert error["extensions"] == {"code": "INTERNAL", "requestId": "mine"}
+    assert [str(entry["exc_info"]) for entry in logged] == [SECRET]
+    assert "hunter2" not in response.text
+
+
+async def test_a_part_that_fails_as_a_whole_is_masked(served: Served, logged: list[EventDict]) -> None:
+    # when
+    response = await served.post({"query": "{ leaf { ... @defer { brokenHard } } }"}, accept=MULTIPART)
+
+    # then
+    *_, last = frames(response)
+    (completed,) = last["completed"]
+    assert completed["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert len(logged) == 1
+
+
+async def test_overlapping_parts_carry_their_whole_path(served: Served) -> None:
+    # given: two parts share `leaf`, so that the shared fields come with a path below the announced one
+    one, other = "leaf { slow name }", "leaf { slow leaf { slow } }"
+    query = f'{{ leaf {{ ... @defer(label: "a") {{ {one} }} ... @defer(label: "b") {{ {other} }} }} }}'
+
+    # when
+    response = await served.post({"query": query}, accept=MULTIPART)
+
+    # then: merging by `path` alone gives the whole result
+    first, *others = frames(response)
+    data = first["data"]
+    parts = [part for frame in others for part in frame.get("incremental", [])]
+    pending = {p["id"]: p["path"] for frame in [first, *others] for p in frame.get("pending", [])}
+    for part in parts:
+        assert part["path"] == [*pending[part["id"]], *part.get("subPath", [])]
+        target = data
+        for key in part["path"]:
+            target = target[key]
+        for key, value in part["data"].items():
+            target[key] = {**target.get(key, {}), **value} if isinstance(value, dict) else value
+    assert any("subPath" in part for part in parts)
+    assert data == {
+        "leaf": {"leaf": {"slow": "slow leaf.leaf", "name": "leaf.leaf", "leaf": {"slow": "slow leaf.leaf.leaf"}}}
+    }
+    assert all(frame.get("extensions", {}) is not None for frame in [first, *others])
+
+
+@pytest.mark.parametrize("accept", [JSON, GRAPHQL_JSON, "*/*", f"{JSON}, {MULTIPART};q=0.1"])
+async def test_defer_is_off_for_a_client_that_takes_no_parts(served: Served, accept: str) -> None:
+    # when
+    response = await served.post({"query": "{ leaf { name ... @defer { slow } } }"}, accept=accept)
+
+    # then
+    assert response.json() == {"data": {"leaf": {"name": "leaf", "slow": "slow leaf"}}}
+
+
+async def test_defer_if_false_is_answered_in_one_piece(served: Served) -> None:
+    # given
+    body = {"query": "query($d: Boolean!) { leaf { ... @defer(if: $d) { name } } }", "variables": {"d": False}}
+
+    # when
+    either = await served.post(body, accept=f"{MULTIPART}, {JSON}")
+    only = await served.post(body, accept=MULTIPART)
+
+    # then
+    assert either.json() == {"data": {"leaf": {"name": "leaf"}}}
+    assert frames(only) == [{"data": {"leaf": {"name": "leaf"}}}]
+
+
+async def test_stream_is_never_in_force(served: Served) -> None:
+    # when
+    response = await served.post(
+        {"query": "{ leaves @stream(initialCount: 1) { name } }"}, accept=f"{MULTIPART}, {JSON}"
+    )
+
+    # then
+    assert response.json() == {"data": {"leaves": [{"name": "0"}, {"name": "1"}]}}
+
+
+async def test_a_subscription_over_server_sent_events(served: Served) -> None:
+    # when
+    response = await served.post({"query": "subscription { count(to: 2) }"}, accept=SSE)
+    by_get = await served.http.get(
+        served.url, params={"query": "subscription { count(to: 2) }"}, headers={"accept": SSE}
+    )
+
+    # then
+    assert frames(response) == frames(by_get) == [{"data": {"count": 0}}, {"data": {"count": 1}}]
+    assert response.headers["cache-control"] == "no-cache, no-transform"
+
+
+async def test_a_subscription_that_fails_ends_with_its_error(served: Served, logged: list[EventDict]) -> None:
+    # when
+    expired = await served.post({"query": "subscription { expired }"}, accept=SSE)
+    broken = await served.post({"query": "subscription { broken }"}, accept=SSE)
+
+    # then
+    assert [list(frame) for frame in frames(expired)] == [["data"], ["errors"]]
+    assert frames(expired)[1]["errors"][0]["extensions"] == {"code": "CURSOR_EXPIRED"}
+    assert frames(broken)[1]["errors"][0]["extensions"]["code"] == "INTERNAL"
+    assert "hunter2" not in broken.text
+    assert len(logged) == 1
+
+
+async def test_each_event_has_a_fresh_context(served: Served) -> None:
+    # when
+    response = await served.post({"query": "subscription { generations { number } }"}, accept=SSE)
+
+    # then: each made from the subscription's own, and not from the one of the event before
+    assert frames(response) == [{"data": {"generations": {"number": 1}}}] * 2
+    assert served.toy.made == 1
+
+
+async def test_a_quiet_stream_beats_and_closes_its_source_when_the_client_leaves() -> None:
+    # given
+    async with serving(Bounds(heartbeat=timedelta(milliseconds=10))) as served:
+        request = served.http.build_request(
+            "POST", served.url, json={"query": "subscription { forever }"}, headers={"accept": SSE}
+        )
+        response = await served.http.send(request, stream=True)
+        lines = response.aiter_lines()
+
+        # when
+        heard = [await anext(lines) for _ in range(6)]
+        await response.aclose()
+
+        # then
+        assert heard == ["event: next", 'data: {"data":{"forever":"started"}}', "", ":", "", ":"]
+        await asyncio.wait_for(served.toy.context.closed.wait(), 20)
+
+
+async def test_an_open_stream_does_not_outlive_the_server() -> None:
+    # given
+    async with serving() as served:
+        request = served.http.build_request(
+            "POST", served.url, json={"query": "subscription { forever }"}, headers={"accept": SSE}
+        )
+        response = await served.http.send(request, stream=True)
+        context = served.toy.context
+        await anext(response.aiter_lines())
+
+    # then: the server has ended, and the source with it
+    assert context.closed.is_set()
+
+
+async def test_an_operation_past_its_deadline_is_stopped() -> None:
+    # given
+    async with serving(Bounds(deadline=timedelta(milliseconds=50))) as served:
+        # when
+        modern = await served.post({"query": "{ stuck }"}, accept=GRAPHQL_JSON)
+        legacy = await served.post({"query": "{ hello stuck }"})
+        parts = await served.post({"query": "{ leaf { name ... @defer { stuck } } }"}, accept=MULTIPART)
+        context = await served.post({"query": "{ hello }"}, authorization="slow")
+
+        # then
+        assert (modern.status_code, legacy.status_code) == (504, 200)
+        for errors in (modern.json()["errors"], legacy.json()["errors"], frames(parts)[1]["completed"][0]["errors"]):
+            assert [error["extensions"] for error in errors] == [{"code": "TIMEOUT"}]
+            assert "0.05 s" in errors[0]["message"]
+        assert frames(parts)[1]["hasNext"] is False
+        assert (context.status_code, context.json()["errors"][0]["extensions"]) == (504, {"code": "TIMEOUT"})

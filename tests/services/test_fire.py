@@ -1,0 +1,262 @@
+"""A fire from the clock to the agent, over real Postgres, real Temporal and a real HTTP agent."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from nextfire.embedded import Temporal
+from services.agent import AgentProtocol, AgentStatus
+from services.claims import NO_ACCOUNT
+from services.clock_spec import DesiredClock
+from services.errors import IdempotencyKeyReused
+from services.keyset import Window
+from services.manual_runs import AgentRunRequest
+from services.principals import OPEN_ACTOR
+from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason, scheduled_key
+from services.run import run_id as id_of_run
+from services.schedule import ClockStatus, InitialInput, OnUnknown, OverlapPolicy, clock_id
+from services.tables import new_id, runs
+from tests.agents.scripted import ScriptedAgent, drop, error, full, result, status, stream
+from tests.stack import EVERY_SECOND, Stack, definition, stack
+from tests.waiting import eventually
+
+
+@pytest.fixture
+async def running(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]:
+    async with stack(database_url, temporal.address) as built:
+        yield built
+
+
+async def test_a_due_time_of_a_sync_agent_becomes_one_delivered_run(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given a schedule that is due every second
+    scripted_agent.always(stream(full("It is done.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, EVERY_SECOND, task_params={"model": "m"}, task_metadata={"team": "a"})
+    assert schedule.clock.status is ClockStatus.IN_SYNC
+    # when it fires
+    run = await running.first_run(schedule.id, RunStatus.DELIVERED)
+    # then the run is the one of its nominal time, and everything about it is on record
+    assert run.id == id_of_run(schedule.id, scheduled_key(run.fire_at))
+    assert (run.trigger, run.attempt_count, run.schedule_version) == (RunTrigger.SCHEDULED, 1, 1)
+    (attempt,) = (await running.services.runs.attempts_of([run.id]))[run.id]
+    assert attempt.outcome is AttemptOutcome.DELIVERED
+    assert run.task_id is not None
+    task = (await running.services.runs.tasks(OPEN_ACTOR, [run.task_id]))[run.task_id]
+    assert task.name == f"scheduled-run:{schedule.id}:{scheduled_key(run.fire_at)}"
+    assert task.metadata == {
+        "team": "a",
+        "display_name": schedule.definition.name,
+        "schedule_id": str(schedule.id),
+        "scheduled_fire_id": scheduled_key(run.fire_at),
+        "trigger_type": "scheduled",
+        "fire_time": scheduled_key(run.fire_at),
+    }
+    said = (await running.services.runs.messages(task.id, Window(10))).items
+    assert [(message.author, message.content) for message in said] == [
+        ("USER", "Write the report."),
+        ("AGENT", "It is done."),
+    ]
+    # and the agent got one request, under the run's key
+    received = next(each for each in scripted_agent.of("message/send") if each.key == str(run.id))
+    assert received.params["task"]["params"] == {"model": "m"}
+
+
+async def test_an_async_agent_gets_the_task_and_then_the_event(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    scripted_agent.always(result({"status": "processing"}))
+    agent = await running.agent(scripted_agent.url, AgentProtocol.ASYNC, api_key="planted-key")
+    schedule = await running.schedule(agent)
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    run = await running.ended(run.id)
+    assert run.status is RunStatus.DELIVERED
+    create, event = await scripted_agent.received(2)
+    assert [create.method, event.method] == ["task/create", "event/send"]
+    assert event.key == str(run.id)
+    assert create.key == str(run.task_id)
+
+
+async def test_retries_carry_the_same_key_and_the_same_bytes(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    # given an agent that fails twice
+    scripted_agent.script(status(500), status(429, "1"), stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent)
+    # when a run is triggered
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key="k", note="why")
+    run = await running.ended(run.id)
+    # then the third attempt delivers it
+    assert (run.status, run.attempt_count, run.note) == (RunStatus.DELIVERED, 3, "why")
+    attempts = (await running.services.runs.attempts_of([run.id]))[run.id]
+    assert [attempt.outcome for attempt in attempts] == [
+        AttemptOutcome.RETRY,
+        AttemptOutcome.RETRY,
+        AttemptOutcome.DELIVERED,
+    ]
+    copies = await scripted_agent.received(3)
+    assert len({copy.key for copy in copies}) == 1
+    assert len({copy.body for copy in copies}) == 1
+    assert len({copy.request_id for copy in copies}) == 3
+
+
+async def test_hold_never_sends_twice_and_says_unknown(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    scripted_agent.script(drop(effect=True))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, on_unknown=OnUnknown.HOLD)
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    run = await running.ended(run.id)
+    assert run.status is RunStatus.UNKNOWN
+    assert run.error is not None
+    assert len(scripted_agent.of("message/send")) == 1
+
+
+async def test_a_refusal_ends_the_run_and_enough_of_them_pause_the_schedule(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    scripted_agent.always(error(-32000, "No such model."))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, pause_after_failures=2)
+    for _ in range(2):
+        run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+        run = await running.ended(run.id)
+        assert run.status is RunStatus.FAILED
+        assert run.error is not None
+        assert run.error.message == "No such model."
+    found = await running.services.schedule_queries.get_many(OPEN_ACTOR, [schedule.id])
+    assert found[schedule.id].definition.paused
+    assert found[schedule.id].version == 2
+
+
+async def test_the_fires_of_a_deleted_agent_are_skipped(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, EVERY_SECOND)
+    deleted = await running.services.agents.delete(OPEN_ACTOR, agent.id, expected_version=None)
+    assert deleted.status is AgentStatus.DELETED
+    run = await running.first_run(schedule.id, RunStatus.SKIPPED)
+    assert run.skip_reason is SkipReason.AGENT_DELETED
+
+
+async def test_nothing_is_claimed_for_a_paused_schedule_but_what_someone_triggers(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, paused=True)
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    assert (await running.ended(run.id)).status is RunStatus.DELIVERED
+    assert [each.trigger for each in await running.runs(schedule.id)] == [RunTrigger.MANUAL]
+
+
+async def test_one_idempotency_key_makes_one_run(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent)
+    trigger = running.services.manual_runs.trigger
+    first = await trigger(OPEN_ACTOR, schedule.id, idempotency_key="once", note=None)
+    second = await trigger(OPEN_ACTOR, schedule.id, idempotency_key="once", note=None)
+    assert first.id == second.id
+    assert len(await running.runs(schedule.id)) == 1
+
+
+async def test_a_fire_that_overlaps_is_skipped(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    # given a run that keeps being retried
+    scripted_agent.always(status(503))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, EVERY_SECOND, overlap_policy=OverlapPolicy.SKIP)
+    # when the next fire is due
+    run = await running.first_run(schedule.id, RunStatus.SKIPPED)
+    # then it is on record with its reason
+    assert run.skip_reason is SkipReason.OVERLAP
+    unfinished = [each for each in await running.runs(schedule.id) if each.finished_at is None]
+    assert len(unfinished) == 1
+
+
+async def test_an_unreachable_agent_shows_as_such_until_it_is_back(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    await scripted_agent.refuse()
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, retry_horizon=timedelta(minutes=5))
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    await running.first_run(schedule.id, RunStatus.RETRYING)
+    seen = (await running.services.agents.get_many(OPEN_ACTOR, [agent.id]))[agent.id]
+    assert seen.status is AgentStatus.UNREACHABLE
+    await scripted_agent.listen()
+    assert (await running.ended(run.id)).status is RunStatus.DELIVERED
+    seen = (await running.services.agents.get_many(OPEN_ACTOR, [agent.id]))[agent.id]
+    assert seen.status is AgentStatus.ACTIVE
+
+
+async def test_a_clock_triggered_in_temporal_itself_makes_an_external_run(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent)
+    await running.base.temporal.get_schedule_handle(clock_id(schedule.id)).trigger()
+    run = await running.first_run(schedule.id, RunStatus.DELIVERED)
+    assert run.trigger is RunTrigger.EXTERNAL
+
+
+async def test_a_clock_without_a_row_is_recorded_and_sends_nothing(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given a clock that nobody's row stands behind
+    stray = DesiredClock(new_id(), 1, definition(EVERY_SECOND))
+    await running.base.clock.create(stray, "stray")
+    # when it fires
+    run = await eventually(partial(_any_run_of, running, stray.schedule_id))
+    await running.base.clock.delete(stray.schedule_id)
+    # then that is on record, in no account, and the agent has heard nothing
+    assert (run.status, run.skip_reason) == ("SKIPPED", SkipReason.SCHEDULE_NOT_FOUND)
+    assert run.account_id == NO_ACCOUNT
+    assert scripted_agent.of("message/send") == []
+
+
+async def test_a_run_of_an_agent_needs_no_schedule(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    request = AgentRunRequest(
+        agent.id, InitialInput("Look at this."), {"model": "m"}, None, OnUnknown.RETRY, idempotency_key="k"
+    )
+    run = await running.services.manual_runs.run_agent(OPEN_ACTOR, request)
+    assert (await running.ended(run.id)).status is RunStatus.DELIVERED
+    assert (await running.services.manual_runs.run_agent(OPEN_ACTOR, request)).id == run.id
+    with pytest.raises(IdempotencyKeyReused):
+        await running.services.manual_runs.run_agent(OPEN_ACTOR, replace(request, input=InitialInput("No, this.")))
+    (received,) = scripted_agent.of("message/send")
+    assert received.params["content"]["content"] == "Look at this."
+    assert run.schedule_id is None
+
+
+async def test_a_run_left_behind_is_started_by_the_worker(
+    database_url: str, temporal: Temporal, scripted_agent: ScriptedAgent
+) -> None:
+    scripted_agent.always(stream(full("Yes.")))
+    # given a run whose row is there and whose workflow was never started
+    async with stack(database_url, temporal.address, worker=False) as api:
+        agent = await api.agent(scripted_agent.url)
+        schedule = await api.schedule(agent)
+        run = await api.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+        workflow = api.base.temporal.get_workflow_handle(run.temporal_workflow_id)
+        await workflow.terminate()
+        async with api.base.database.transaction() as connection:
+            await connection.execute(
+                update(runs).values(temporal_run_id=None, temporal_workflow_id=f"{run.temporal_workflow_id}-lost")
+            )
+    # when a worker comes up
+    async with stack(database_url, temporal.address) as running:
+        # then it is delivered
+        assert (await running.ended(run.id)).status is RunStatus.DELIVERED
+
+
+async def _any_run_of(running: Stack, schedule_id: UUID) -> Any:
+    query = select(runs).where(runs.c.schedule_id == schedule_id)
+    async with running.base.database.read() as connection:
+        return (await connection.execute(query)).first()

@@ -1,0 +1,183 @@
+"""A clock is made equal to its row: inline after a change, and by the loop where that did not go through."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import update
+from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
+
+from nextfire.embedded import Temporal, running_temporal
+from nextfire.processes import free_port
+from services.cadence import Cadence, Cron, Interval
+from services.clock_spec import DesiredClock
+from services.live import LiveStatus
+from services.live_reader import Wanted
+from services.principals import OPEN_ACTOR
+from services.reconcile import DirtyLoop, Outcome
+from services.schedule import ClockStatus, Schedule, clock_id
+from services.tables import schedules
+from tests.stack import YEARLY, Stack, stack
+from tests.waiting import eventually
+
+URL = "http://127.0.0.1:9/agent"
+"""Of an agent that no test here reaches."""
+
+CHASM = (
+    "--dynamic-config-value",
+    "history.enableCHASMSchedulerCreation=true",
+    "--dynamic-config-value",
+    "history.chasmSchedulerCreationRolloutPercent=100",
+)
+
+
+@pytest.fixture(scope="session")
+def chasm(servers: Path) -> Iterator[Temporal]:
+    """A Temporal server with the newer of the two schedulers."""
+    with running_temporal(servers / "chasm", free_port(), free_port(), servers / "chasm.log", options=CHASM) as server:
+        yield server
+
+
+@pytest.fixture(params=["v1", "chasm"])
+async def running(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Stack]:
+    server: Temporal = request.getfixturevalue("temporal" if request.param == "v1" else "chasm")
+    async with stack(database_url, server.address, worker=False) as built:
+        yield built
+
+
+@pytest.mark.parametrize(
+    "cadence",
+    [
+        Cron("0 17 * * MON-FRI", "Europe/Berlin"),
+        Cron("*/20 8-18/2 1,15 jan-jun *", "America/New_York"),
+        Cron("30 0 9 * * 1 2099", "UTC"),
+        Cron("@daily", "Asia/Kolkata"),
+        Cron("@every 1h30m", "UTC"),
+        Interval(timedelta(seconds=90), timedelta(seconds=7)),
+    ],
+    ids=str,
+)
+async def test_a_new_schedule_is_in_sync_when_the_call_returns(running: Stack, cadence: Cadence) -> None:
+    agent = await running.agent(URL)
+    window = {
+        "start_at": datetime(2030, 1, 1, 12, 30, 15, 250_000, tzinfo=UTC),
+        "end_at": datetime(2099, 12, 31, tzinfo=UTC),
+    }
+    schedule = await running.schedule(agent, cadence, jitter=timedelta(seconds=5), **window)
+    assert (schedule.clock.status, schedule.clock.applied_version) == (ClockStatus.IN_SYNC, 1)
+    # and nothing is sent where nothing differs
+    described = await running.base.clock.describe(schedule.id)
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    again = await running.base.clock.describe(schedule.id)
+    assert described is not None
+    assert again is not None
+    assert again.conflict_token == described.conflict_token
+
+
+async def test_each_change_reaches_the_clock_and_a_rename_does_not(running: Stack) -> None:
+    agent = await running.agent(URL)
+    schedule = await running.schedule(agent)
+    before = await running.base.clock.describe(schedule.id)
+    assert before is not None
+    # a rename
+    renamed, _ = await running.services.schedules.update(
+        OPEN_ACTOR, schedule.id, {"name": "another"}, expected_version=1
+    )
+    assert renamed.clock.status is ClockStatus.IN_SYNC
+    after = await running.base.clock.describe(schedule.id)
+    assert after is not None
+    assert after.conflict_token == before.conflict_token
+    # a new cadence
+    cadence = Cron("15 3 * * *", "Europe/Lisbon")
+    changed, _ = await running.services.schedules.update(
+        OPEN_ACTOR, schedule.id, {"cadence": cadence}, expected_version=2
+    )
+    assert (changed.clock.status, changed.clock.applied_version) == (ClockStatus.IN_SYNC, 3)
+    (live,) = await running.base.live.read([Wanted(changed, fresh=True)])
+    assert live.status is LiveStatus.AVAILABLE
+    assert live.values is not None
+    assert live.values.next_fires[0].minute == 15
+    # a pause, a resume and a delete
+    paused = await running.services.schedules.pause(OPEN_ACTOR, schedule.id, expected_version=None, note="why")
+    described = await running.base.clock.describe(schedule.id)
+    assert paused.clock.status is ClockStatus.IN_SYNC
+    assert described is not None
+    assert described.message.state.paused
+    await running.services.schedules.resume(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    described = await running.base.clock.describe(schedule.id)
+    assert described is not None
+    assert not described.message.state.paused
+    await running.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    assert await running.base.clock.describe(schedule.id) is None
+
+
+async def test_the_loop_brings_in_line_what_was_left_behind(running: Stack) -> None:
+    # given three rows whose clocks were not written: a new one, a changed one and a deleted one
+    agent = await running.agent(URL)
+    rows = [await running.schedule(agent, YEARLY) for _ in range(3)]
+    await running.base.clock.delete(rows[0].id)
+    async with running.base.database.transaction() as connection:
+        ids = [row.id for row in rows]
+        await connection.execute(
+            update(schedules)
+            .where(schedules.c.id.in_(ids))
+            .values(version=2, cron_expression="5 5 * * *", clock_status="PENDING")
+        )
+        await connection.execute(update(schedules).where(schedules.c.id == ids[2]).values(deleted_at=datetime.now(UTC)))
+    # when the loop goes round
+    loop = DirtyLoop(running.base.database, running.base.reconciler, running.base.listener)
+    assert await loop.sweep() == 3
+    # then each clock is what its row says, and the next round finds nothing
+    first, second, third = [await running.base.clock.describe(schedule_id) for schedule_id in ids]
+    assert first is not None
+    assert second is not None
+    assert third is None
+    assert {first.version, second.version} == {2}
+    assert first.form != (await _form_of(running, rows[0]))
+    assert await loop.sweep() == 0
+
+
+async def test_many_reconcilers_at_once_write_once(running: Stack) -> None:
+    agent = await running.agent(URL)
+    schedule = await running.schedule(agent)
+    await running.base.clock.delete(schedule.id)
+    async with running.base.database.transaction() as connection:
+        await connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(version=2))
+    outcomes = await asyncio.gather(*(running.base.reconciler.reconcile(schedule.id) for _ in range(8)))
+    assert outcomes.count(Outcome.IN_SYNC) >= 1
+    assert set(outcomes) <= {Outcome.IN_SYNC, Outcome.BUSY}
+    described = await running.base.clock.describe(schedule.id)
+    assert described is not None
+    assert described.version == 2
+
+
+async def test_an_edit_behind_our_back_shows_in_the_canonical_form(running: Stack) -> None:
+    agent = await running.agent(URL)
+    schedule = await running.schedule(agent)
+    wanted = await _form_of(running, schedule)
+    described = await running.base.clock.describe(schedule.id)
+    assert described is not None
+    assert described.form == wanted
+    client: Client = running.base.temporal
+
+    def edit(found: ScheduleUpdateInput) -> ScheduleUpdate:
+        found.description.schedule.policy.catchup_window = timedelta(days=3)
+        return ScheduleUpdate(found.description.schedule)
+
+    await client.get_schedule_handle(clock_id(schedule.id)).update(edit)
+    assert await _eventually_another_form(running, schedule.id, wanted) != wanted
+
+
+async def _form_of(running: Stack, schedule: Schedule) -> str:
+    return await running.base.clock.desired_form(DesiredClock(schedule.id, schedule.version, schedule.definition))
+
+
+async def _eventually_another_form(running: Stack, schedule_id: UUID, form: str) -> str:
+    async def other() -> str | None:
+        described = await running.base.clock.describe(schedule_id)
+        return described.form if described is not None and described.form != form else None
+
+    return await eventually(other)

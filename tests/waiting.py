@@ -1,0 +1,44 @@
+"""Waiting on a condition, and one condition that many wait on: that a process has ended."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import psutil
+
+Found = TypeVar("Found")
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    """Return as soon as the condition holds.
+
+    Raises:
+        TimeoutError: it did not within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    pause = 0.02
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Not within {seconds} s.")
+        time.sleep(pause)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be collected by its parent does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: float = 30) -> Found:
+    """What `found` answers, as soon as that is something.
+
+    Raises:
+        TimeoutError: it was nothing for all of `seconds`.
+    """
+    async with asyncio.timeout(seconds):
+        while (answer := await found()) is None:
+            await asyncio.sleep(0.02)
+        return answer

@@ -1,0 +1,32 @@
+import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
+import { type DocumentNode, getOperationAST } from "graphql";
+
+import { httpUrl } from "./endpoint";
+import { subscribe } from "./subscribe";
+
+const overHttp = createGraphiQLFetcher({ url: httpUrl });
+
+/** Queries and mutations go over HTTP, `@defer` as multipart; subscriptions over a WebSocket. */
+export const fetcher: Fetcher = (params, options) =>
+  isSubscription(options?.documentAST, params.operationName)
+    ? subscribe(params, options?.headers)
+    : overHttp(params, options);
+
+function isSubscription(document: DocumentNode | undefined, name: string | null | undefined): boolean {
+  return document !== undefined && getOperationAST(document, name)?.operation === "subscription";
+}
+
+/** The id of some agent of the viewer, or words that ask for one if the API gives none in time. */
+export async function anAgentId(): Promise<string> {
+  try {
+    const response = await fetch(httpUrl, {
+      method: "POST",
+      headers: { "content-type": "application/json", accept: "application/json" },
+      body: JSON.stringify({ query: "{ agents(first: 1) { edges { node { id } } } }" }),
+      signal: AbortSignal.timeout(1500),
+    });
+    return (await response.json()).data.agents.edges[0].node.id;
+  } catch {
+    return "put the id of an agent here";
+  }
+}

@@ -1,0 +1,23 @@
+import "graphiql/setup-workers/vite";
+import "graphiql/style.css";
+import "@graphiql/plugin-explorer/style.css";
+import "./style.css";
+
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+
+import { anAgentId } from "./fetcher";
+import { linkedTab } from "./link";
+import { Playground } from "./playground";
+import { defaultTabs } from "./tabs";
+
+const root = document.getElementById("root");
+if (!root) {
+  throw new Error("The page has no #root.");
+}
+const tabs = defaultTabs(await anAgentId());
+createRoot(root).render(
+  <StrictMode>
+    <Playground tabs={tabs} linked={linkedTab(new URL(location.href))} />
+  </StrictMode>,
+);
