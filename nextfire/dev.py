@@ -24,7 +24,7 @@ from nextfire.processes import Child, StackError, ending, is_free
 from nextfire.screen import Screen
 
 DATABASE = "postgres"
-READY_SECONDS = 60
+READY_SECONDS = 120
 WATCH_SECONDS = 0.2
 GRACE_SECONDS = 25  # more than the 20 that a worker gives to what is under way
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -83,8 +83,8 @@ def ignore_signals() -> None:
 def supervise(screen: Screen, home: DataDirectory, port: int) -> None:
     """Start everything in order, then watch it; whatever ends this, all is stopped again, in reverse."""
     with home.held(), contextlib.ExitStack() as stack:
+        check_port(port)
         try:
-            check_port(port)
             children = start_all(screen, home, port, stack)
             watch(children)
         finally:
@@ -107,10 +107,10 @@ def start_all(screen: Screen, home: DataDirectory, port: int, stack: contextlib.
     with screen.step("Migrating the database", "Database is up to date"):
         upgrade(postgres.url(DATABASE))
     environment = child_environment(home, postgres, temporal, port)
-    with screen.step("Starting the demo agents", "Demo agents are ready"):
+    with screen.step("Starting the API, a worker and two demo agents", "API, worker and demo agents are ready"):
         agents, addresses = start_agents(home, port, environment, stack)
-    with screen.step("Starting the API and a worker", "API and worker are ready"):
-        programs = start_programs(home, addresses, environment, stack)
+        programs = start_programs(home, environment, stack)
+        wait_until_ready(agents, programs, addresses)
     fires = FireLines(Api(addresses.graphql), f"ws://127.0.0.1:{port}/graphql", screen.fire)
     fires.start()
     stack.callback(fires.stop)
@@ -162,8 +162,6 @@ def start_agents(
         command = ["-m", "nextfire.demo_agents", kind, "--port", str(agent_port)]
         agents.append(start_python(f"demo agent {kind}", command, home, environment, stack))
         urls.append(f"http://127.0.0.1:{agent_port}")
-    for agent, url in zip(agents, urls, strict=True):
-        agent.wait_until(partial(answers, f"{url}/healthz"), READY_SECONDS)
     return agents, Addresses(f"http://127.0.0.1:{port}", *urls)
 
 
@@ -178,17 +176,22 @@ def demo_port(home: DataDirectory, kind: str, wish: int) -> int:
     return home.port(kind, wish=wish)
 
 
-def start_programs(
-    home: DataDirectory, addresses: Addresses, environment: Mapping[str, str], stack: contextlib.ExitStack
-) -> list[Child]:
-    """Start the API and the worker, and wait until the API is ready."""
+def start_programs(home: DataDirectory, environment: Mapping[str, str], stack: contextlib.ExitStack) -> list[Child]:
+    """Start the API and the worker."""
     programs: list[Child] = []
     # Together, and before the agents: what is in flight at an agent may end.
     stack.callback(stop_together, programs)
     for name, command in (("API", "serve"), ("worker", "worker")):
         programs.append(start_python(name, ["-m", "nextfire", command], home, environment, None))
-    programs[0].wait_until(lambda: answers(f"{addresses.api}/readyz"), READY_SECONDS)
     return programs
+
+
+def wait_until_ready(agents: Sequence[Child], programs: Sequence[Child], addresses: Addresses) -> None:
+    """Wait for all that say when they are ready; the worker has nothing to ask."""
+    api, _ = programs
+    for agent, url in zip(agents, (addresses.sync_agent, addresses.async_agent), strict=True):
+        agent.wait_until(partial(answers, f"{url}/healthz"), READY_SECONDS)
+    api.wait_until(partial(answers, f"{addresses.api}/readyz"), READY_SECONDS)
 
 
 def start_python(

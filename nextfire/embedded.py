@@ -185,10 +185,21 @@ def running_temporal(
         StackError: it did not start; the message says why.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    command = temporal_command(port, ui_port, options)
+    child = Child("Temporal", command, log, directory=directory)
+    with running(child):
+        address = f"127.0.0.1:{port}"
+        child.wait_until(lambda: accepts(port) and knows_search_attributes(address), 60)
+        child.wait_until(lambda: accepts(ui_port), 60)
+        yield Temporal(child, address, f"http://127.0.0.1:{ui_port}")
+
+
+def temporal_command(port: int, ui_port: int, options: Sequence[str]) -> list[str]:
+    """The command of a development server, to be run in the directory of its database."""
     attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     # The database by a relative name, so that no character of the path can disturb its URI.
     places = ["--ip=127.0.0.1", f"--port={port}", f"--ui-port={ui_port}", "--db-filename=temporal.db"]
-    command = [
+    return [
         str(temporal_program()),
         "server",
         "start-dev",
@@ -197,12 +208,6 @@ def running_temporal(
         *attributes,
         *options,
     ]
-    child = Child("Temporal", command, log, directory=directory)
-    with running(child):
-        address = f"127.0.0.1:{port}"
-        child.wait_until(lambda: accepts(port) and knows_search_attributes(address), 60)
-        child.wait_until(lambda: accepts(ui_port), 60)
-        yield Temporal(child, address, f"http://127.0.0.1:{ui_port}")
 
 
 def knows_search_attributes(address: str) -> bool:

@@ -31,22 +31,25 @@ class Screen:
     def line(self, text: str, *, mark: str = "", style: str = "") -> None:
         """One line, with a green mark before it if one is given."""
         parts = [(f"{mark} ", "green")] if mark else []
-        # A reader that has gone, as with `| head`, is no reason to stop.
-        with contextlib.suppress(BrokenPipeError):
-            self._console.print(Text.assemble(*parts, (text, style)))
+        self._print(Text.assemble(*parts, (text, style)))
 
     def addresses(self, rows: Mapping[str, str]) -> None:
         """A table of names and addresses, each on a line that can be copied however narrow the terminal is."""
         width = max(len(name) for name in rows)
-        self._console.print()
+        self._print(Text())
         for name, address in rows.items():
-            self._console.print(Text.assemble((f"  {name:<{width}}  ", "bold"), address))
-        self._console.print()
+            self._print(Text.assemble((f"  {name:<{width}}  ", "bold"), address))
+        self._print(Text())
 
     def fire(self, at: str, status: str, text: str) -> None:
         """One line for one fire."""
-        self._console.print(Text.assemble((at, "dim"), "  ", (f"{status:<9}", STYLES.get(status, "")), "  ", text))
+        self._print(Text.assemble((at, "dim"), "  ", (f"{status:<9}", STYLES.get(status, "")), "  ", text))
 
     def failure(self, text: str) -> None:
         """Why it cannot go on."""
         self.line(text, style="red")
+
+    def _print(self, text: Text) -> None:
+        # A reader that has gone, as with `| head`, is no reason to stop.
+        with contextlib.suppress(BrokenPipeError):
+            self._console.print(text)

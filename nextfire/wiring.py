@@ -1,4 +1,4 @@
-"""The one place where things are wired: every service of a process, built from its settings."""
+"""What every process of Nextfire is built from, wired from its settings."""
 
 import asyncio
 import contextlib
@@ -10,19 +10,11 @@ from typing import Any
 
 from temporalio.client import Client
 
-import nextfire
 from nextfire.settings import Settings
-from resolvers.context import ServerFacts, Services
-from services.agents import Agents
 from services.clock import Clock, TemporalAway
 from services.database import Database
-from services.feed import Feed
 from services.live_reader import LiveReader
-from services.manual_runs import ManualRuns
 from services.reconcile import Reconciler
-from services.runs import Runs
-from services.schedule_queries import ScheduleQueries
-from services.schedules import Schedules
 from services.secrets import SecretBox
 from services.starter import Starter
 from services.temporal_workflows import TemporalWorkflows
@@ -77,36 +69,20 @@ async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foun
         starter=Starter(database, TemporalWorkflows(temporal, task_queue=settings.task_queue)),
         secrets=SecretBox(key),
     )
-    async with in_background(listener.run(), base.notifier.run()):
+    async with closing(database), in_background(listener.run(), base.notifier.run()):
         try:
             yield base
         finally:
             await base.reconciler.close()
-    await database.close()
 
 
 @asynccontextmanager
-async def api_services(base: Foundation) -> AsyncIterator[Services]:
-    """What the resolvers call, with the tailer of the event log running."""
-    database, notifier = base.database, base.notifier
-    feed = Feed(database, base.listener)
-    async with in_background(feed.run()):
-        yield Services(
-            agents=Agents(database, base.secrets),
-            schedules=Schedules(database, notifier, base.reconciler),
-            schedule_queries=ScheduleQueries(database),
-            runs=Runs(database),
-            manual_runs=ManualRuns(database, notifier, base.starter),
-            live=base.live,
-            feed=feed,
-            server=ServerFacts(
-                version=nextfire.__version__,
-                schedules_enabled=base.settings.schedules_enabled,
-                temporal_namespace=base.temporal.namespace,
-                temporal_ui_url=base.settings.temporal_ui_url,
-                temporal_reachable=base.temporal_reachable,
-            ),
-        )
+async def closing(database: Database) -> AsyncIterator[None]:
+    """Close it at the end of the block."""
+    try:
+        yield
+    finally:
+        await database.close()
 
 
 @asynccontextmanager

@@ -15,13 +15,19 @@ from nextfire.temporal import temporal_client
 from nextfire.wiring import Foundation, foundation, in_background
 from services.acp import AcpClient, http_client
 from services.activities import RunActivities
-from services.claims import Claims
+from services.auditor import Auditor
 from services.clock import TemporalAway
+from services.clock_list import ClockList
 from services.deliveries import Deliveries
+from services.due_claims import DueClaims
+from services.duties import Duty
 from services.errors import Unavailable
+from services.lost_runs import LostRuns
 from services.reconcile import DirtyLoop
 from services.retention import prune
 from services.settlements import Settlements
+from services.sweeps import Sweeper
+from services.temporal_states import TemporalStates
 from services.workflows import ScheduledAgentRun
 
 log = structlog.get_logger(__name__)
@@ -31,6 +37,11 @@ SAY_EVERY = 15
 """Every how many tries a waiting worker says again that it waits."""
 START_EVERY = timedelta(seconds=5)
 PRUNE_EVERY = timedelta(hours=1)
+ASK_EVERY = timedelta(seconds=4)
+"""How often a worker asks whether a duty is due."""
+SWEEP_EVERY = timedelta(seconds=25)
+"""With the asking, a clock is looked at every 30 s."""
+AUDIT_EVERY = timedelta(seconds=55)
 ACTIVITIES_AT_ONCE = 100
 GRACE = timedelta(seconds=20)
 """For activities under way at the end; a delivery that takes longer is taken over by another worker."""
@@ -51,18 +62,31 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 async def working(base: Foundation, connected: Client) -> AsyncIterator[None]:
     """Poll the task queue and run the loops for as long as the block."""
     dirty = DirtyLoop(base.database, base.reconciler, base.listener)
+    sweep = Duty(base.database, "sweep", SWEEP_EVERY, sweeper(base).sweep)
+    audit = Duty(base.database, "audit", AUDIT_EVERY, auditor(base).audit)
     loops = in_background(
         dirty.run(),
         periodically("start_overlooked", START_EVERY, base.starter.start_overlooked),
+        periodically("sweep", ASK_EVERY, sweep.turn),
+        periodically("audit", ASK_EVERY, audit.turn),
         periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
     )
     async with http_client() as http, loops, temporal_worker(base, connected, AcpClient(http)):
         yield
 
 
+def sweeper(base: Foundation) -> Sweeper:
+    return Sweeper(base.database, base.clock, ClockList(base.temporal), base.reconciler)
+
+
+def auditor(base: Foundation) -> Auditor:
+    lost = LostRuns(base.database, base.notifier, TemporalStates(base.temporal), base.starter)
+    return Auditor(base.database, base.notifier, base.starter, lost)
+
+
 def temporal_worker(base: Foundation, connected: Client, agents: AcpClient) -> Worker:
     activities = RunActivities(
-        claims=Claims(base.database, base.notifier),
+        claims=DueClaims(base.database, base.notifier),
         deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
         settlements=Settlements(base.database, base.notifier),
         reconciler=base.reconciler,

@@ -35,11 +35,15 @@ class ChangeEvent:
     schedule: Schedule
 
 
-async def fires(context: Context, filter: RunFilter, after: str | None) -> AsyncGenerator[list[FireEvent], None]:
-    """Raises `InvalidInput` at the first batch for a malformed cursor, and `CursorExpired`."""
+def fires(context: Context, filter: RunFilter, after: str | None) -> AsyncGenerator[list[FireEvent], None]:
+    """Raises `InvalidInput` for a malformed cursor at once, and `CursorExpired` from the iteration."""
     source = context.services.feed.subscribe(
-        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=_matches(filter), after=after
+        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=matching(filter), after=after
     )
+    return _fires(context, source)
+
+
+async def _fires(context: Context, source: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[FireEvent], None]:
     async with aclosing(source) as batches:
         async for batch in batches:
             context.forget()
@@ -60,7 +64,7 @@ def fire_event(event: Event, run: Run) -> FireEvent:
     )
 
 
-def _matches(filter: RunFilter) -> Callable[[Event], bool]:
+def matching(filter: RunFilter) -> Callable[[Event], bool]:
     """The rules of `Runs.page`, for the status that the event tells."""
 
     def matches(event: Event) -> bool:
@@ -86,12 +90,10 @@ def _is_within(filter: RunFilter, event: Event) -> bool:
     return filter.fire_to is None or fire_at < filter.fire_to
 
 
-async def changes(
-    context: Context, filter: ScheduleFilter, after: str | None
-) -> AsyncGenerator[list[ChangeEvent], None]:
+def changes(context: Context, filter: ScheduleFilter, after: str | None) -> AsyncGenerator[list[ChangeEvent], None]:
     """The filter is for the schedules as they are when the batch is read; deleted ones are told of as well.
 
-    Raises `InvalidInput` at the first batch for a malformed cursor or filter, and `CursorExpired`.
+    Raises `InvalidInput` for a malformed cursor or filter at once, and `CursorExpired` from the iteration.
     """
     check_filter(filter)
     agent_ids = filter.agent_ids
@@ -101,6 +103,12 @@ async def changes(
         matches=lambda event: agent_ids is None or event.agent_id in agent_ids,
         after=after,
     )
+    return _changes(context, filter, source)
+
+
+async def _changes(
+    context: Context, filter: ScheduleFilter, source: AsyncGenerator[list[Event], None]
+) -> AsyncGenerator[list[ChangeEvent], None]:
     async with aclosing(source) as batches:
         async for batch in batches:
             context.forget()

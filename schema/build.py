@@ -8,7 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from schema import enums, errors
+from schema import errors
 from schema.fields import is_offered
 from schema.mutation import Mutation
 from schema.query import Query
@@ -20,7 +20,6 @@ class Schema(strawberry.Schema):
     """Leaves out the fields that are not offered, and `@stream`, which clients in use cannot read."""
 
     def __init__(self, *, schedules: bool) -> None:
-        enums.register()
         self._schedules = schedules
         super().__init__(
             query=Query,

@@ -3,7 +3,6 @@
 from enum import Enum, StrEnum
 
 import strawberry
-from strawberry.types.enum import StrawberryEnumDefinition
 
 from services.agent import AgentProtocol, AgentStatus, DeliveryMethod
 from services.live import LiveStatus
@@ -246,12 +245,8 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
 }
 
 
-def register() -> None:
-    """Make GraphQL enumerations of them all; those that are so already stay as they are."""
-    for enum, (description, values) in DESCRIPTIONS.items():
-        if hasattr(enum, "__strawberry_definition__"):
-            continue
-        strawberry.enum(enum, description=description)
-        definition: StrawberryEnumDefinition = getattr(enum, "__strawberry_definition__")  # noqa: B009
-        for value in definition.values:
-            value.description = values[value.name]
+for _enum, (_description, _values) in DESCRIPTIONS.items():
+    # What a decorator does to a class of one's own; those of `services/` know nothing of GraphQL.
+    strawberry.enum(_enum, description=_description)
+    for _value in getattr(_enum, "__strawberry_definition__").values:  # noqa: B009 - set by strawberry
+        _value.description = _values[_value.name]

@@ -45,8 +45,8 @@ KINDS = {"Agent": Kind.AGENT, "Schedule": Kind.SCHEDULE, "Run": Kind.RUN, "Task"
 
 @strawberry.input(one_of=True, description="An agent: by exactly one of the two.")
 class AgentRef:
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="By its id; finds deleted ones too.")
-    name: strawberry.Maybe[str] = strawberry.field(description="By the name of a live agent of the account.")
+    id: strawberry.ID | None = strawberry.field(default=ABSENT, description="By its id; finds deleted ones too.")
+    name: str | None = strawberry.field(default=ABSENT, description="By the name of a live agent of the account.")
 
 
 @strawberry.input(description="A schedule by its label.")
@@ -57,8 +57,8 @@ class ScheduleName:
 
 @strawberry.input(one_of=True, description="A schedule: by exactly one of the two.")
 class ScheduleRef:
-    id: strawberry.Maybe[strawberry.ID] = strawberry.field(description="By its id; finds deleted ones too.")
-    named: strawberry.Maybe[ScheduleName] = strawberry.field(description="By its agent and name.")
+    id: strawberry.ID | None = strawberry.field(default=ABSENT, description="By its id; finds deleted ones too.")
+    named: ScheduleName | None = strawberry.field(default=ABSENT, description="By its agent and name.")
 
 
 @strawberry.type(description="Who asks.")
@@ -132,10 +132,10 @@ class Query:
         self, info: Info, by: Annotated[AgentRef, strawberry.argument(description="By its id or by its name.")]
     ) -> Agent | None:
         context = await _context(info)
-        if by.id:
-            found = await agents.by_id(context, by.id.value)
+        if (name := given(by.name)) is not None:
+            found = await agents.by_name(context, name)
         else:
-            found = await agents.by_name(context, by.name.value) if by.name else None
+            found = await agents.by_id(context, given(by.id))
         return Agent.of(found) if found else None
 
     @resolved("The agents of the account, the newest first unless sorted otherwise. Read from Postgres.")
@@ -164,11 +164,10 @@ class Query:
         by: Annotated[ScheduleRef, strawberry.argument(description="By its id, or by its agent and name.")],
     ) -> Schedule | None:
         context = await _context(info)
-        if by.id:
-            found = await schedules.by_id(context, by.id.value)
+        if named := given(by.named):
+            found = await schedules.by_name(context, named.agent_id, named.name)
         else:
-            named = by.named.value if by.named else None
-            found = await schedules.by_name(context, named.agent_id, named.name) if named else None
+            found = await schedules.by_id(context, given(by.id))
         return Schedule.of(found) if found else None
 
     @resolved("The schedules of the account, the newest first unless sorted otherwise. From Postgres.", schedules=True)

@@ -18,7 +18,7 @@ from services.schedule import Author, MissedFirePolicy, OnUnknown, OverlapPolicy
 @strawberry.interface(description="Anything that can be read again by its id.")
 class Node:
     id: strawberry.ID = strawberry.field(
-        description="The global id: its type and a UUID, Schedule:0197.... It never changes and is never used again."
+        description="The global id, made of its type and a UUID. It never changes and is never used again."
     )
 
 

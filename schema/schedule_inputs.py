@@ -42,8 +42,8 @@ class IntervalInput:
 
 @strawberry.input(one_of=True, description="When a schedule is due: exactly one of the two.")
 class CadenceInput:
-    cron: strawberry.Maybe[CronInput] = strawberry.field(description="Cron in a time zone.")
-    interval: strawberry.Maybe[IntervalInput] = strawberry.field(description="Every so many seconds.")
+    cron: CronInput | None = strawberry.field(default=ABSENT, description="Cron in a time zone.")
+    interval: IntervalInput | None = strawberry.field(default=ABSENT, description="Every so many seconds.")
 
 
 @strawberry.input(description="A new schedule. Null means the default, where a field has one.")
@@ -145,12 +145,11 @@ class TriggerScheduleInput:
 
 
 def cadence(reader: Reader, input: CadenceInput, path: tuple[str, ...]) -> Cadence:
-    if input.cron:
-        cron = input.cron.value
+    cron: CronInput | None = given(input.cron)
+    if cron is not None:
         zone = reader.scalar(cron.time_zone, *path, "cron", "timeZone")
         return Cron(cron.expression, zone or "UTC")
-    assert input.interval  # noqa: S101 - @oneOf
-    interval = input.interval.value
+    interval: IntervalInput = given(input.interval)
     return Interval(seconds(interval.every_seconds), seconds(interval.offset_seconds or 0))
 
 

@@ -1,9 +1,9 @@
 """The subscriptions: batches of events, each event with the cursor to go on from."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import strawberry
 
@@ -14,6 +14,9 @@ from schema.graph import Info, Run, Schedule
 from schema.pages import given
 from schema.values import ScheduleChange
 from services.run import RunStatus
+
+E = TypeVar("E")
+T = TypeVar("T")
 
 ABSENT = strawberry.UNSET
 
@@ -76,9 +79,7 @@ class Subscription:
         filter: Annotated[RunFilter | None, strawberry.argument(description="Which runs; all if absent.")] = ABSENT,
         after: AfterEvent = ABSENT,
     ) -> AsyncGenerator[list[FireStatusEvent], None]:
-        async with aclosing(feed.fires(info.context, run_filter(filter), given(after))) as batches:
-            async for batch in batches:
-                yield [FireStatusEvent.of(event) for event in batch]
+        return _shown(feed.fires(info.context, run_filter(filter), given(after)), FireStatusEvent.of)
 
     @subscription(
         "What happens to schedules, deletions too. The filter is for the schedule as it is when the event is sent. "
@@ -93,6 +94,11 @@ class Subscription:
         ] = ABSENT,
         after: AfterEvent = ABSENT,
     ) -> AsyncGenerator[list[ScheduleChangedEvent], None]:
-        async with aclosing(feed.changes(info.context, schedule_filter(filter), given(after))) as batches:
-            async for batch in batches:
-                yield [ScheduleChangedEvent.of(event) for event in batch]
+        return _shown(feed.changes(info.context, schedule_filter(filter), given(after)), ScheduleChangedEvent.of)
+
+
+async def _shown(source: AsyncGenerator[list[E], None], make: Callable[[E], T]) -> AsyncGenerator[list[T], None]:
+    """Apart from the fields, so that what is wrong with their arguments is answered before anything is streamed."""
+    async with aclosing(source) as batches:
+        async for batch in batches:
+            yield [make(event) for event in batch]

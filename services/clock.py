@@ -4,9 +4,7 @@ The SDK's own schedule calls send no conflict token and give up the canonical sp
 judged by gRPC status, never by text.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -28,9 +26,11 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from services.clock_spec import DesiredClock, canonical, message
+from services.clock_spec import WORKFLOW_TYPE, DesiredClock, canonical, differences, message
 from services.live import Counters, LiveValues
 from services.schedule import CLOCK_PREFIX, clock_id
+from services.temporal_calls import TemporalAway as TemporalAway
+from services.temporal_calls import call
 
 ROW_VERSION = "RowVersion"
 """The search attribute that carries the version of the row which a clock was made from."""
@@ -38,28 +38,7 @@ WRITE_TIMEOUT = timedelta(seconds=5)
 LIST_LIMIT = 100
 """How many ids one list call asks for."""
 
-AWAY = {
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.CANCELLED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-    RPCStatusCode.INTERNAL,
-    RPCStatusCode.UNKNOWN,
-    RPCStatusCode.ABORTED,
-    RPCStatusCode.DATA_LOSS,
-}
-"""What may pass by itself; every other status is an answer."""
-SLOW = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
-
 T = TypeVar("T")
-
-
-class TemporalAway(Exception):
-    """Temporal did not answer. `timed_out` tells a server that is mute from one that is not there."""
-
-    def __init__(self, reason: str, *, timed_out: bool) -> None:
-        self.timed_out = timed_out
-        super().__init__(reason)
 
 
 class ClockRefused(Exception):
@@ -78,6 +57,7 @@ class Described:
     conflict_token: bytes
     version: int | None
     live: LiveValues
+    created_at: datetime
 
     @property
     def form(self) -> str:
@@ -94,7 +74,7 @@ class Clock:
 
     async def ping(self, timeout: timedelta) -> None:
         """Raises `TemporalAway` unless Temporal answers within `timeout`."""
-        await _call(
+        await call(
             lambda: self._client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=timeout),
             timeout,
         )
@@ -103,17 +83,18 @@ class Clock:
         """The clock as it is now, read strongly; None where there is none. Raises `TemporalAway`."""
         request = DescribeScheduleRequest(namespace=self._client.namespace, schedule_id=clock_id(schedule_id))
         try:
-            answer = await _call(
+            answer = await call(
                 lambda: self._client.workflow_service.describe_schedule(request, timeout=timeout), timeout
             )
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        version = _version(answer.search_attributes)
-        return Described(answer.schedule, answer.conflict_token, version, _live(answer, version))
+        version = row_version(answer.search_attributes)
+        created_at = answer.info.create_time.ToDatetime(tzinfo=UTC)
+        return Described(answer.schedule, answer.conflict_token, version, _live(answer, version), created_at)
 
-    async def list(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
+    async def look_up(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
         """Those of the clocks that visibility knows, which may be a moment behind. Raises `TemporalAway`.
 
         One call for each hundred ids; a missing one may be there all the same.
@@ -131,11 +112,11 @@ class Clock:
         return found
 
     async def _listed(self, request: ListSchedulesRequest, timeout: timedelta) -> dict[UUID, LiveValues]:
-        answer = await _call(lambda: self._client.workflow_service.list_schedules(request, timeout=timeout), timeout)
+        answer = await call(lambda: self._client.workflow_service.list_schedules(request, timeout=timeout), timeout)
         now = datetime.now(UTC)
         return {
             UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX)): LiveValues(
-                version=_version(entry.search_attributes),
+                version=row_version(entry.search_attributes),
                 paused=entry.info.paused,
                 next_fires=_upcoming(entry.info.future_action_times, entry.info.paused, now),
                 last_fire_at=_last(entry.info.recent_actions),
@@ -155,7 +136,7 @@ class Clock:
             request_id=request_id,
             search_attributes=await self._attributes(desired.version),
         )
-        await _written(
+        await self._written(
             lambda: self._client.workflow_service.create_schedule(request, timeout=WRITE_TIMEOUT),
             moved={RPCStatusCode.ALREADY_EXISTS, RPCStatusCode.FAILED_PRECONDITION},
         )
@@ -174,7 +155,7 @@ class Clock:
             request_id=request_id,
             search_attributes=await self._attributes(desired.version),
         )
-        await _written(
+        await self._written(
             lambda: self._client.workflow_service.update_schedule(request, timeout=WRITE_TIMEOUT),
             moved={RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.NOT_FOUND},
         )
@@ -187,7 +168,7 @@ class Clock:
             identity=self._client.identity,
         )
         try:
-            await _call(
+            await call(
                 lambda: self._client.workflow_service.delete_schedule(request, timeout=WRITE_TIMEOUT),
                 WRITE_TIMEOUT,
             )
@@ -198,6 +179,16 @@ class Clock:
     async def desired_form(self, desired: DesiredClock) -> str:
         """The canonical form that a clock of this row has once it is written."""
         return canonical(await self._message(desired))
+
+    async def differences(self, desired: DesiredClock, described: Described) -> list[str]:
+        """What about the clock is not as its row wants it, in words."""
+        return differences(described.message, await self._message(desired))
+
+    def owns(self, schedule_id: UUID, described: Described) -> bool:
+        """Whether this installation made the clock: it starts our workflow, in the queue that our workers poll."""
+        action = described.message.action.start_workflow
+        ours = (clock_id(schedule_id), WORKFLOW_TYPE, self._task_queue)
+        return (action.workflow_id, action.workflow_type.name, action.task_queue.name) == ours
 
     async def prepare(self) -> bool:
         """Register the search attribute where the namespace lets us, once a process. Raises `TemporalAway`.
@@ -221,6 +212,18 @@ class Clock:
         payload = Payload(metadata={"encoding": b"json/plain", "type": b"Int"}, data=str(version).encode())
         return SearchAttributes(indexed_fields={ROW_VERSION: payload})
 
+    async def _written(self, write: Callable[[], Awaitable[T]], *, moved: set[RPCStatusCode]) -> T:
+        try:
+            return await call(write, WRITE_TIMEOUT)
+        except RPCError as error:
+            if error.status in moved:
+                raise ClockMoved(error.message) from error
+            if self._has_row_version and not await _knows_row_version(self._client):
+                # A server that came back empty: the next try registers the attribute anew.
+                self._has_row_version = None
+                raise TemporalAway("the search attribute is gone", timed_out=False) from error
+            raise ClockRefused(error.message) from error
+
 
 async def _register(client: Client) -> bool:
     wanted = AddSearchAttributesRequest(
@@ -228,13 +231,17 @@ async def _register(client: Client) -> bool:
         search_attributes={ROW_VERSION: IndexedValueType.INDEXED_VALUE_TYPE_INT},
     )
     try:
-        await _call(lambda: client.operator_service.add_search_attributes(wanted, timeout=WRITE_TIMEOUT), WRITE_TIMEOUT)
+        await call(lambda: client.operator_service.add_search_attributes(wanted, timeout=WRITE_TIMEOUT), WRITE_TIMEOUT)
     except RPCError as error:
         if error.status is RPCStatusCode.ALREADY_EXISTS:
             return True
+    return await _knows_row_version(client)
+
+
+async def _knows_row_version(client: Client) -> bool:
     listed = ListSearchAttributesRequest(namespace=client.namespace)
     try:
-        answer = await _call(
+        answer = await call(
             lambda: client.operator_service.list_search_attributes(listed, timeout=WRITE_TIMEOUT),
             WRITE_TIMEOUT,
         )
@@ -243,38 +250,7 @@ async def _register(client: Client) -> bool:
     return ROW_VERSION in answer.custom_attributes
 
 
-async def _written(call: Callable[[], Awaitable[T]], *, moved: set[RPCStatusCode]) -> T:
-    try:
-        return await _call(call, WRITE_TIMEOUT)
-    except RPCError as error:
-        if error.status in moved:
-            raise ClockMoved(error.message) from error
-        raise ClockRefused(error.message) from error
-
-
-async def _call(call: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
-    """One attempt, bounded on our side too: a server that is frozen holds a call beyond its own timeout."""
-    async with _away():
-        async with asyncio.timeout(timeout.total_seconds() + 0.25):
-            return await call()
-
-
-@asynccontextmanager
-async def _away() -> AsyncIterator[None]:
-    """Turns every way in which the SDK says "no server" into `TemporalAway`; a real answer stays an RPCError."""
-    try:
-        yield
-    except RPCError as error:
-        if error.status in AWAY:
-            raise TemporalAway(error.message, timed_out=error.status in SLOW) from error
-        raise
-    except TimeoutError as error:
-        raise TemporalAway("no answer in time", timed_out=True) from error
-    except RuntimeError as error:
-        raise TemporalAway("no connection", timed_out=False) from error
-
-
-def _version(attributes: SearchAttributes) -> int | None:
+def row_version(attributes: SearchAttributes) -> int | None:
     payload = attributes.indexed_fields.get(ROW_VERSION)
     return int(payload.data) if payload is not None and payload.data.isdigit() else None
 

@@ -37,6 +37,22 @@ from services.schedule import Definition, clock_id
 WORKFLOW_TYPE = "ScheduledAgentRun"
 EXECUTION_TIMEOUT = timedelta(days=8)
 """Beyond the longest retry horizon, so that no workflow stays open for ever."""
+WORDS = {
+    "calendars": "the calendar",
+    "intervals": "the interval",
+    "others": "a further calendar",
+    "cron": "the cron text",
+    "window": "the window (seconds since 1970)",
+    "jitter": "the jitter (seconds)",
+    "zone": "the time zone",
+    "overlap": "the overlap policy",
+    "catch_up": "the catch-up window (seconds)",
+    "limited": "the limit of actions",
+    "workflow": "the workflow",
+    "timeout": "the workflow's timeout (seconds)",
+}
+"""What the parts of a clock are called in a repair's note."""
+LONGEST_SHOWN = 100
 CALENDAR_FIELDS = ("second", "minute", "hour", "day_of_month", "month", "year", "day_of_week")
 
 
@@ -71,28 +87,36 @@ def message(desired: DesiredClock, task_queue: str, args: list[Payload]) -> Sche
 
 
 def canonical(schedule: Schedule) -> str:
-    """A digest of all that matters about a clock, the same however the server has rewritten it.
+    """A digest of all that matters about a clock, the same however the server has rewritten it."""
+    return _digest(_form(schedule))
 
-    Left out: the note, for a rename or an operator's remark is no drift, and the arguments, which may be encrypted anew
-    at every write.
+
+def listed_form(spec: ScheduleSpec, paused: bool) -> str:
+    """A digest of what a list shows of a clock: when it is due, and whether it is paused."""
+    return _digest(_spec_form(spec) | {"paused": paused})
+
+
+def desired_listed_form(definition: Definition) -> str:
+    """The `listed_form` that the clock of this definition has."""
+    return listed_form(_spec(definition), definition.paused)
+
+
+def differences(found: Schedule, wanted: Schedule) -> list[str]:
+    """What matters about two clocks and is not the same, in words."""
+    is_now, should_be = _form(found), _form(wanted)
+    return [
+        f"{WORDS.get(key, key)} was {_shown(is_now[key])} instead of {_shown(should_be[key])}"
+        for key in should_be
+        if is_now[key] != should_be[key]
+    ]
+
+
+def _form(schedule: Schedule) -> dict[str, Any]:
+    """Left out: the note, for a rename or an operator's remark is no drift, and the arguments, which may be encrypted
+    anew at every write.
     """
     action = schedule.action.start_workflow
-    form: dict[str, Any] = {
-        "calendars": sorted(_calendar_form(c) for c in schedule.spec.structured_calendar),
-        "intervals": sorted((i.interval.ToSeconds(), i.phase.ToSeconds()) for i in schedule.spec.interval),
-        "others": [
-            MessageToDict(other)
-            for kind in (
-                schedule.spec.calendar,
-                schedule.spec.exclude_calendar,
-                schedule.spec.exclude_structured_calendar,
-            )
-            for other in kind
-        ],
-        "cron": list(schedule.spec.cron_string),
-        "window": [_seconds(schedule.spec, "start_time"), _seconds(schedule.spec, "end_time")],
-        "jitter": schedule.spec.jitter.ToSeconds(),
-        "zone": schedule.spec.timezone_name or "UTC",
+    return _spec_form(schedule.spec) | {
         "overlap": schedule.policies.overlap_policy,
         "catch_up": schedule.policies.catchup_window.ToSeconds(),
         "paused": schedule.state.paused,
@@ -100,7 +124,28 @@ def canonical(schedule: Schedule) -> str:
         "workflow": [action.workflow_id, action.workflow_type.name, action.task_queue.name],
         "timeout": action.workflow_execution_timeout.ToSeconds(),
     }
+
+
+def _spec_form(spec: ScheduleSpec) -> dict[str, Any]:
+    others = (spec.calendar, spec.exclude_calendar, spec.exclude_structured_calendar)
+    return {
+        "calendars": sorted(_calendar_form(c) for c in spec.structured_calendar),
+        "intervals": sorted([i.interval.ToSeconds(), i.phase.ToSeconds()] for i in spec.interval),
+        "others": [MessageToDict(other) for kind in others for other in kind],
+        "cron": list(spec.cron_string),
+        "window": [_seconds(spec, "start_time"), _seconds(spec, "end_time")],
+        "jitter": spec.jitter.ToSeconds(),
+        "zone": spec.timezone_name or "UTC",
+    }
+
+
+def _digest(form: dict[str, Any]) -> str:
     return hashlib.sha256(orjson.dumps(form, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _shown(value: Any) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _spec(definition: Definition) -> ScheduleSpec:

@@ -17,6 +17,8 @@ from services.errors import Unavailable
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
+ANSWER_TIMEOUT = timedelta(seconds=12)
+"""On our side, for a connection whose other end is gone without a word."""
 IDLE_IN_TRANSACTION_TIMEOUT = timedelta(seconds=10)
 """A writing transaction that is left open anywhere holds back the event log for everyone."""
 
@@ -53,6 +55,7 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": CONNECT_TIMEOUT.total_seconds(),
+                "command_timeout": ANSWER_TIMEOUT.total_seconds(),
                 "server_settings": {
                     "application_name": "nextfire",
                     "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),

@@ -107,12 +107,14 @@ _AFTER = text(f"""
 
 # The newest of the rows to go stays, emptied, as the mark of how far the log reaches back: so the mark needs
 # no place of its own, and the log never becomes empty, which would look like one that was never written.
-_PRUNE = text("""
+# It begins where the last batch ended: what was deleted stays in the index until a vacuum, and costs time to pass.
+_PRUNE = text(f"""
     WITH span AS (
         SELECT xid, id, at >= now() - CAST(:older_than AS interval) AS is_kept
         FROM events
-        WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
-        ORDER BY xid, id LIMIT :batch
+        WHERE (xid, id) >= (CAST(:xid AS xid8), CAST(:id AS bigint))
+            AND xid < pg_snapshot_xmin(pg_current_snapshot())
+        ORDER BY xid, id LIMIT {PRUNE_BATCH}
     ), first_kept AS (
         SELECT xid, id FROM span WHERE is_kept ORDER BY xid, id LIMIT 1
     ), mark AS (
@@ -121,11 +123,15 @@ _PRUNE = text("""
         ORDER BY xid DESC, id DESC LIMIT 1
     ), marked AS (
         UPDATE events
-        SET payload = '{"pruned": true}', account_id = '', schedule_id = NULL, run_id = NULL, agent_id = NULL
-        WHERE (xid, id) = (SELECT xid, id FROM mark)
+        SET payload = '{{"pruned": true}}', account_id = '', schedule_id = NULL, run_id = NULL, agent_id = NULL
+        WHERE id = (SELECT id FROM mark)
+    ), deleted AS (
+        DELETE FROM events USING span
+        WHERE events.id = span.id AND (span.xid, span.id) < (SELECT xid, id FROM mark)
+        RETURNING events.id
     )
-    DELETE FROM events WHERE (xid, id) < (SELECT xid, id FROM mark)
-""")
+    SELECT xid, id, (SELECT count(*) FROM deleted) AS deleted FROM mark
+""")  # noqa: S608 - a constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +212,19 @@ class EventLog:
         It goes from the old end up to the first event that is young enough. Where another process prunes, it
         does nothing.
         """
-        total = 0
+        total: int = 0
+        xid, id_ = 0, 0
         while True:
             async with self._database.transaction() as connection:
                 lock = text("SELECT pg_try_advisory_xact_lock(:lock)")
                 if not await connection.scalar(lock, {"lock": _PRUNE_LOCK}):
                     return total
-                parameters = {"older_than": older_than, "batch": PRUNE_BATCH}
-                deleted = (await connection.execute(_PRUNE, parameters)).rowcount
-            total += deleted
-            if deleted < PRUNE_BATCH - 1:
+                parameters = {"older_than": older_than, "xid": xid, "id": id_}
+                mark = (await connection.execute(_PRUNE, parameters)).first()
+            if mark is None:
+                return total
+            total, xid, id_ = total + mark.deleted, mark.xid, mark.id
+            if mark.deleted < PRUNE_BATCH - 1:
                 return total
 
     async def _rows(self, statement: TextClause | Any, parameters: dict[str, Any]) -> Sequence[Row[Any]]:

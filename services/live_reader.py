@@ -134,7 +134,7 @@ class SharedList:
             batch = {key: self._waiting.pop(key) for key in [*self._waiting][:LIST_LIMIT]}
             self._last_call = time.monotonic()
             try:
-                listed = await self._clock.list([*batch], timeout=self._budget)
+                listed = await self._clock.look_up([*batch], timeout=self._budget)
             except Exception as error:
                 for future in batch.values():
                     future.set_exception(error)
@@ -179,6 +179,6 @@ def _ended() -> LiveValues:
 
 
 def _failure(error: TemporalAway | RPCError) -> Live:
-    log.warning("Temporal did not give live values", action="live_read", error=type(error).__name__)
+    log.warning("Temporal did not give live values", action="live_read", reason=str(error))
     slow = isinstance(error, TemporalAway) and error.timed_out
     return Live(LiveStatus.TIMED_OUT if slow else LiveStatus.UNAVAILABLE)

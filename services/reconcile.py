@@ -5,20 +5,19 @@ Lease the row, describe, compare, write what differs, describe again: only a rea
 """
 
 import asyncio
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, case, func, or_, select, update
+from sqlalchemy import func, or_, select
 
-from services import schedule_rows
 from services.clock import Clock, ClockMoved, ClockRefused, Described, TemporalAway
+from services.clock_leases import LEASE, ClockLeases, Lease, LeaseLost
 from services.clock_spec import DesiredClock
 from services.database import Database
+from services.due_fires import DueFires
 from services.errors import Unavailable
 from services.live_reader import LiveReader
 from services.schedule import ClockStatus, Schedule, ScheduleState
@@ -29,9 +28,6 @@ log = structlog.get_logger(__name__)
 
 INLINE_BUDGET = timedelta(seconds=2)
 BUSY_PAUSE = timedelta(milliseconds=50)
-LEASE = timedelta(seconds=15)
-LEASE_MARGIN = timedelta(seconds=6)
-"""No write begins with less than this left of the lease: a write may take 5 s."""
 READ_BACKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses before each read-back, in seconds: the V1 scheduler takes a write some 10 ms after it has said OK."""
 POLL = timedelta(seconds=5)
@@ -47,19 +43,11 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Lease:
-    id: UUID
-    schedule: Schedule
-    writes_until: float
+class Drift:
+    """In what a clock differs from its row, in words."""
 
-    def check(self) -> None:
-        """Raises `LeaseLost` where a write begun now could end after another has taken over."""
-        if time.monotonic() > self.writes_until:
-            raise LeaseLost
-
-
-class LeaseLost(Exception):
-    """This process was held up for so long that another may be at work on the schedule."""
+    status: ClockStatus
+    text: str
 
 
 class Reconciler:
@@ -67,6 +55,8 @@ class Reconciler:
         self._database = database
         self._clock = clock
         self._live = live
+        self._leases = ClockLeases(database)
+        self._due = DueFires(database)
         self._background: set[asyncio.Task[Outcome]] = set()
 
     async def settle_soon(self, schedule_id: UUID) -> None:
@@ -106,40 +96,77 @@ class Reconciler:
     async def reconcile(self, schedule_id: UUID) -> Outcome:
         """Make the clock equal its row. Raises `TemporalAway`, `Unavailable` and `LeaseLost`; all may pass."""
         while True:
-            lease = await self._lease(schedule_id)
+            lease = await self._leases.take(schedule_id)
             if lease is None:
                 return Outcome.BUSY
             try:
                 outcome = await self._apply(lease)
             except BaseException:
-                await self._release(lease, checked_at=datetime.now(UTC))
+                await self._leases.give_back(lease, checked_at=datetime.now(UTC))
                 raise
             if outcome is not Outcome.BEHIND:
                 return outcome
 
-    async def _apply(self, lease: _Lease) -> Outcome:
+    async def _apply(self, lease: Lease) -> Outcome:
         schedule = lease.schedule
         described = await self._clock.describe(schedule.id)
-        wanted = None if schedule.deleted_at else await self._clock.desired_form(_desired(schedule))
+        wanted = await self._wanted(schedule)
         if _equal(schedule, described, wanted):
             return await self._applied(lease, described)
+        if schedule.clock.applied_version == schedule.version:
+            drift = await self._drift(schedule, described)
+            if (repaired := await self._leases.note_repair(lease, drift.status, drift.text)) is None:
+                await self._leases.give_back(lease)
+                return Outcome.BEHIND
+            lease, schedule = repaired, repaired.schedule
         try:
             await self._write(lease, described)
             for pause in READ_BACKS:
                 await asyncio.sleep(pause)
                 described = await self._clock.describe(schedule.id)
                 if _equal(schedule, described, wanted, written=True):
+                    await self._settle_due(schedule)
                     return await self._applied(lease, described)
         except ClockRefused as error:
             return await self._refused(lease, str(error), described)
         except ClockMoved:
             pass
         status = ClockStatus.MISSING if described is None else ClockStatus.DRIFTED
-        await self._release(lease, clock_status=status, checked_at=datetime.now(UTC))
+        await self._leases.give_back(lease, clock_status=status, checked_at=datetime.now(UTC))
         raise TemporalAway("the clock does not yet show what was written", timed_out=True)
 
-    async def _write(self, lease: _Lease, described: Described | None) -> None:
+    async def drift(self, schedule: Schedule) -> Drift | None:
+        """In what the clock differs from its row, by a strong read that writes nothing. Raises `TemporalAway`."""
+        described = await self._clock.describe(schedule.id)
+        if _equal(schedule, described, await self._wanted(schedule)):
+            return None
+        return await self._drift(schedule, described)
+
+    async def _drift(self, schedule: Schedule, described: Described | None) -> Drift:
+        if described is None:
+            return Drift(ClockStatus.MISSING, "There was no clock.")
+        if schedule.deleted_at is not None:
+            return Drift(ClockStatus.DRIFTED, "There was a clock, though the schedule is deleted.")
+        differences = await self._clock.differences(_desired(schedule), described)
+        return Drift(ClockStatus.DRIFTED, f"In the clock {'; '.join(differences)}.")
+
+    async def _wanted(self, schedule: Schedule) -> str | None:
+        return None if schedule.deleted_at else await self._clock.desired_form(_desired(schedule))
+
+    async def _settle_due(self, schedule: Schedule) -> None:
+        """Make the runs of what was due by now: a clock that is written may drop what it has not yet fired."""
+        if schedule.clock.applied_version is None or schedule.deleted_at is not None:
+            return
+        try:
+            await self._due.settle(schedule.id)
+        except Unavailable:
+            raise
+        except Exception:
+            log.exception("Due times are left to the auditor", action="settle_due", schedule_id=str(schedule.id))
+
+    async def _write(self, lease: Lease, described: Described | None) -> None:
         schedule = lease.schedule
+        await self._settle_due(schedule)
         lease.check()
         request_id = f"{schedule.id}:{schedule.version}:{lease.id}"
         if schedule.deleted_at is not None:
@@ -150,13 +177,13 @@ class Reconciler:
             await self._clock.update(_desired(schedule), described.conflict_token, request_id)
         self._live.forget(schedule.id)
 
-    async def _applied(self, lease: _Lease, described: Described | None) -> Outcome:
-        version = lease.schedule.version
+    async def _applied(self, lease: Lease, described: Described | None) -> Outcome:
+        version, known = lease.schedule.version, lease.schedule.clock
         now = datetime.now(UTC)
-        still = await self._release(
+        still = await self._leases.give_back(
             lease,
             applied_version=version,
-            applied_at=now,
+            applied_at=known.applied_at if known.applied_version == version else now,
             checked_at=now,
             clock_version=described.version if described else None,
             observed_hash=described.form if described else None,
@@ -167,14 +194,14 @@ class Reconciler:
             raise LeaseLost
         return Outcome.IN_SYNC if still == version else Outcome.BEHIND
 
-    async def _refused(self, lease: _Lease, message: str, described: Described | None) -> Outcome:
+    async def _refused(self, lease: Lease, message: str, described: Described | None) -> Outcome:
         log.error(
             "Temporal refuses the clock",
             action="clock_refused",
             schedule_id=str(lease.schedule.id),
             version=lease.schedule.version,
         )
-        await self._release(
+        await self._leases.give_back(
             lease,
             clock_status=ClockStatus.MISSING if described is None else ClockStatus.DRIFTED,
             clock_error=message[:1000],
@@ -182,39 +209,6 @@ class Reconciler:
             checked_at=datetime.now(UTC),
         )
         return Outcome.REFUSED
-
-    async def _lease(self, schedule_id: UUID) -> _Lease | None:
-        lease_id, taken = uuid4(), time.monotonic()
-        query = (
-            update(schedules)
-            .where(
-                schedules.c.id == schedule_id,
-                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
-            )
-            .values(lease_id=lease_id, lease_until=func.now() + LEASE)
-            .returning(*schedule_rows.COLUMNS)
-        )
-        async with self._database.transaction() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
-            return None
-        writes_until = taken + (LEASE - LEASE_MARGIN).total_seconds()
-        return _Lease(lease_id, schedule_rows.to_schedule(row), writes_until)
-
-    async def _release(self, lease: _Lease, **columns: Any) -> int | None:
-        """Give the row back with what was found; its version now, or None where another holds it."""
-        if "applied_version" in columns:
-            in_sync = schedules.c.version == columns["applied_version"]
-            columns["clock_status"] = case((in_sync, ClockStatus.IN_SYNC), else_=ClockStatus.PENDING)
-        query = (
-            update(schedules)
-            .where(schedules.c.id == lease.schedule.id, schedules.c.lease_id == lease.id)
-            .values(**columns, lease_id=None, lease_until=None)
-            .returning(schedules.c.version)
-        )
-        async with self._database.transaction() as connection:
-            row: Row[Any] | None = (await connection.execute(query)).first()
-        return row.version if row is not None else None
 
 
 class DirtyLoop:

@@ -83,7 +83,9 @@ class Starter:
         return len(found)
 
     async def _start(self, pending: Pending) -> None:
-        temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, pending.trigger)
+        # A workflow that is told "scheduled" would claim a fire of its own; this one takes up the run that is there.
+        told = RunTrigger.BACKFILL if pending.trigger is RunTrigger.SCHEDULED else pending.trigger
+        temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, told)
         async with self._database.transaction() as connection:
             await connection.execute(
                 update(runs)

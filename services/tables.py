@@ -324,7 +324,6 @@ events = Table(
     one_of("kind", EventKind),
     Index("events_xid_id_idx", "xid", "id"),
     Index("events_run_id_idx", "run_id", "xid", "id"),
-    Index("events_at_idx", "at"),
 )
 
 idempotency_keys = Table(
@@ -338,4 +337,13 @@ idempotency_keys = Table(
     instant("at", now=True),
     PrimaryKeyConstraint("account_id", "actor", "key"),
     Index("idempotency_keys_at_idx", "at"),
+)
+
+duties = Table(
+    "duties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    instant("begun_at"),
+    instant("held_until", nullable=True),
 )

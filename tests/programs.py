@@ -12,7 +12,7 @@ import httpx
 from cryptography.fernet import Fernet
 
 from nextfire import processes
-from nextfire.processes import Child, free_port
+from nextfire.processes import Child, accepts, free_port
 
 READY_SECONDS = 60
 
@@ -77,3 +77,13 @@ def answers(running: Api) -> bool:
 
 def status_of(running: Api, path: str) -> int:
     return running.get(path).status_code
+
+
+@contextmanager
+def demo_agent(logs: Path) -> Iterator[str]:
+    """The SYNC demo agent on a free port; its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "nextfire.demo_agents", "sync", "--port", str(port)]
+    with processes.running(Child("agent", command, logs / "agent.log")) as child:
+        child.wait_until(lambda: accepts(port), READY_SECONDS)
+        yield f"http://127.0.0.1:{port}"

@@ -11,8 +11,9 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from temporalio.client import Client
 
+from nextfire.app import api_services
 from nextfire.settings import Settings
-from nextfire.wiring import Foundation, api_services, foundation
+from nextfire.wiring import Foundation, foundation
 from nextfire.worker import working
 from resolvers.context import Services
 from services.agent import Agent, AgentProtocol

@@ -39,6 +39,6 @@ async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: floa
         TimeoutError: it was nothing for all of `seconds`.
     """
     async with asyncio.timeout(seconds):
-        while (answer := await found()) is None:
+        while (answer := await found()) is None:  # noqa: ASYNC110 - it lies in another process
             await asyncio.sleep(0.02)
         return answer

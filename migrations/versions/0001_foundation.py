@@ -65,7 +65,6 @@ def upgrade() -> None:
         sa.CheckConstraint("kind IN ('FIRE_STATUS', 'SCHEDULE_CHANGED')", name=op.f("events_kind_check")),
         sa.PrimaryKeyConstraint("id", name=op.f("events_pk")),
     )
-    op.create_index("events_at_idx", "events", ["at"], unique=False)
     op.create_index("events_run_id_idx", "events", ["run_id", "xid", "id"], unique=False)
     op.create_index("events_xid_id_idx", "events", ["xid", "id"], unique=False)
     op.create_table(
@@ -364,7 +363,6 @@ def downgrade() -> None:
     op.drop_table("idempotency_keys")
     op.drop_index("events_xid_id_idx", table_name="events")
     op.drop_index("events_run_id_idx", table_name="events")
-    op.drop_index("events_at_idx", table_name="events")
     op.drop_table("events")
     op.drop_index("agents_account_id_name_key", table_name="agents", postgresql_where=sa.text("deleted_at IS NULL"))
     op.drop_index("agents_account_id_id_idx", table_name="agents")

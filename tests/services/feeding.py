@@ -1,8 +1,10 @@
 """What the tests of the feed share: writing events, running its tasks, and breaking the connection to Postgres."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.database import Database
 from services.event_log import append
-from services.feed_event import EventKind
+from services.feed import Feed
+from services.feed_event import Event, EventKind
+from services.feed_subscriber import BATCH
+from services.wakeup import Listener, Notifier
 
 ACCOUNT = "acme"
 LISTENERS = """
@@ -93,6 +98,57 @@ async def in_background(*coroutines: Coroutine[Any, Any, Any]) -> AsyncIterator[
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@dataclass
+class Stage:
+    """A process with a feed, and a database to write to."""
+
+    url: str
+    database: Database
+    listener: Listener
+    notifier: Notifier
+    feed: Feed
+
+    def subscribe(
+        self, after: str | None, *, account_id: str = ACCOUNT, matches: Callable[[Event], bool] = lambda _: True
+    ) -> AsyncGenerator[list[Event], None]:
+        return self.feed.subscribe(account_id=account_id, kind=EventKind.FIRE_STATUS, matches=matches, after=after)
+
+    async def commit(self, *numbers: int, account_id: str = ACCOUNT) -> None:
+        await commit(self.database, *numbers, account_id=account_id)
+        self.notifier.poke()
+
+
+@asynccontextmanager
+async def staged(
+    database_url: str, *, feed_url: str | None = None, feed_pool: int = 3, queue_limit: int = 1_000
+) -> AsyncIterator[Stage]:
+    async with (
+        opened(database_url, pool_size=16) as writing,
+        opened(feed_url or database_url, pool_size=feed_pool) as reading,
+    ):
+        listener = Listener(feed_url or database_url, health_interval=timedelta(milliseconds=100))
+        notifier = Notifier(writing, listener)
+        feed = Feed(reading, listener, queue_limit=queue_limit)
+        async with in_background(listener.run(), notifier.run(), feed.run()):
+            await until(lambda: listener.connected)
+            yield Stage(database_url, writing, listener, notifier, feed)
+
+
+def number(event: Event) -> int:
+    return int(event.payload["number"])
+
+
+async def read(batches: AsyncGenerator[list[Event], None], count: int) -> list[int]:
+    """The next `count` numbers, or a few more where the last batch holds more."""
+    numbers: list[int] = []
+    async with asyncio.timeout(30):
+        while len(numbers) < count:
+            batch = await anext(batches)
+            assert 1 <= len(batch) <= BATCH
+            numbers += [number(event) for event in batch]
+    return numbers
 
 
 class Proxy:

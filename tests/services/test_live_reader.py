@@ -14,34 +14,17 @@ import pytest
 
 from nextfire.embedded import Temporal, running_temporal
 from nextfire.processes import free_port
-from services.clock import Clock, Described
-from services.live import LiveStatus, LiveValues
+from services.live import LiveStatus
 from services.live_reader import LiveReader, Wanted
 from services.principals import OPEN_ACTOR
 from services.schedule import ClockStatus, Schedule
+from tests.clocks import CountingClock
 from tests.stack import YEARLY, Stack, stack
 from tests.waiting import eventually, wait_until
 
 PATIENT = partial(LiveReader, budget=timedelta(seconds=30), shared_for=timedelta(seconds=60))
 """For tests that are not about time, on a machine that may be busy."""
 URL = "http://127.0.0.1:9/agent"
-
-
-class CountingClock(Clock):
-    """The real clock, which counts its calls."""
-
-    def __init__(self, real: Clock) -> None:
-        super().__init__(real._client, task_queue=real._task_queue)
-        self.lists: list[int] = []
-        self.describes = 0
-
-    async def list(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
-        self.lists.append(len(ids))
-        return await super().list(ids, timeout=timeout)
-
-    async def describe(self, schedule_id: UUID, *, timeout: timedelta = timedelta(seconds=5)) -> Described | None:
-        self.describes += 1
-        return await super().describe(schedule_id, timeout=timeout)
 
 
 @pytest.fixture
@@ -62,7 +45,7 @@ async def _page(running: Stack, count: int) -> list[Schedule]:
     made = [await running.schedule(agent, YEARLY) for _ in range(count)]
 
     async def visible() -> bool | None:
-        listed = await running.base.clock.list([each.id for each in made], timeout=timedelta(seconds=5))
+        listed = await running.base.clock.look_up([each.id for each in made], timeout=timedelta(seconds=5))
         return True if len(listed) == count else None
 
     await eventually(visible)

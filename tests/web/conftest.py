@@ -1,34 +1,55 @@
 """A browser of the session, a page of the playground per test, and the stack that they look at."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-import uvicorn
 from playwright.async_api import Browser, async_playwright, expect
 
+from nextfire.embedded import Postgres, Temporal
 from nextfire.playground_routes import BUILD
+from tests.conftest import administer
+from tests.programs import Api, api, demo_agent, environment, program
 from tests.web.chromium import QUIET, find_chromium
 from tests.web.playground_page import PlaygroundPage
-from tests.web.toy_api import toy_app
 
 PATIENCE_MS = 30_000
+REGISTER = """
+mutation ($input: RegisterAgentInput!) {
+  registerAgent(input: $input) { ... on AgentRegistered { agent { id } } }
+}"""
+CREATE = """
+mutation ($input: CreateScheduleInput!) {
+  createSchedule(input: $input) { ... on ScheduleCreated { schedule { id } } }
+}"""
 
 
 @pytest.fixture(scope="session")
-async def nextfire_url() -> AsyncIterator[str]:
-    """The base URL of a running stack with an agent and a schedule, without a slash at its end."""
+async def nextfire_url(
+    postgres: Postgres, template: str, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[str]:
+    """The base URL of an API with a worker, a demo agent and a schedule, without a slash at its end."""
     assert (BUILD / "index.html").is_file(), "The playground is not built: run `make playground`."
-    config = uvicorn.Config(toy_app(), host="127.0.0.1", port=0, log_level="warning", ws="websockets-sansio")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        assert not serving.done(), "The toy API did not start."
-        await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    await serving
+    await administer(postgres, f"CREATE DATABASE playground TEMPLATE {template}")
+    logs = tmp_path_factory.mktemp("playground")
+    variables = environment(postgres.url("playground"), temporal.address, NEXTFIRE_TASK_QUEUE="playground")
+    with api(logs, variables) as running, program("worker", logs, variables), demo_agent(logs) as agent_url:
+        made(running, agent_url)
+        yield running.url
+
+
+def made(running: Api, agent_url: str) -> None:
+    """An agent, and a schedule that does not fire by itself while the tests run."""
+    agent = {"name": "demo", "protocol": "SYNC", "url": agent_url}
+    agent_id = running.ask(REGISTER, input=agent)["data"]["registerAgent"]["agent"]["id"]
+    running.ask(
+        CREATE,
+        input={
+            "agentId": agent_id,
+            "name": "yearly",
+            "cadence": {"cron": {"expression": "0 0 1 1 *"}},
+            "initialInput": {"content": "Say hello."},
+        },
+    )
 
 
 @pytest.fixture(scope="session")

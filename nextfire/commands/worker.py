@@ -1,0 +1,35 @@
+"""`nextfire worker`."""
+
+import asyncio
+import signal
+
+import click
+
+from nextfire.commands.environment import leave, load_settings, require_postgres
+from nextfire.settings import Settings
+from nextfire.worker import run_worker
+
+
+@click.command()
+def worker() -> None:
+    """Run fires and keep clocks in line with their rows; start any number of these.
+
+    Needs DATABASE_URL, and Temporal by TEMPORAL_*; waits for Temporal where it is away. SIGTERM lets it end what is
+    under way.
+
+    \b
+    Example:
+      DATABASE_URL=postgresql://nextfire@db/nextfire TEMPORAL_ADDRESS=temporal:7233 nextfire worker
+    """
+    settings = load_settings()
+    require_postgres(settings)
+    asyncio.run(work(settings))
+    leave(0)
+
+
+async def work(settings: Settings) -> None:
+    """Work until SIGINT or SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_worker(settings, stop)

@@ -1,0 +1,102 @@
+"""The lease on a schedule's clock: one process at a time writes it, and the row keeps what was found."""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import Row, case, func, or_, update
+
+from services import schedule_rows
+from services.database import Database
+from services.principals import Actor
+from services.schedule import ChangeKind, ClockStatus, Schedule
+from services.schedule_changes import record
+from services.tables import schedules
+
+LEASE = timedelta(seconds=15)
+LEASE_MARGIN = timedelta(seconds=6)
+"""No write begins with less than this left of the lease: a write may take 5 s."""
+LONGEST_NOTE = 1_000
+
+
+class LeaseLost(Exception):
+    """This process was held up for so long that another may be at work on the schedule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to write one clock, and the row as it was when the right was given."""
+
+    id: UUID
+    schedule: Schedule
+    writes_until: float
+
+    def check(self) -> None:
+        """Raises `LeaseLost` where a write begun now could end after another has taken over."""
+        if time.monotonic() > self.writes_until:
+            raise LeaseLost
+
+
+class ClockLeases:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take(self, schedule_id: UUID) -> Lease | None:
+        """None where another has it, or there is no such schedule."""
+        lease_id, taken = uuid4(), time.monotonic()
+        query = (
+            update(schedules)
+            .where(
+                schedules.c.id == schedule_id,
+                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
+            )
+            .values(lease_id=lease_id, lease_until=func.now() + LEASE)
+            .returning(*schedule_rows.COLUMNS)
+        )
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).first()
+        if row is None:
+            return None
+        writes_until = taken + (LEASE - LEASE_MARGIN).total_seconds()
+        return Lease(lease_id, schedule_rows.to_schedule(row), writes_until)
+
+    async def note_repair(self, lease: Lease, status: ClockStatus, note: str) -> Lease | None:
+        """Give the schedule a version that only says what will be put right: its definition stays as it is.
+
+        It is written before the clock is, so that no repair goes unrecorded. None where the row has moved meanwhile.
+        """
+        schedule = lease.schedule
+        query = (
+            update(schedules)
+            .where(
+                schedules.c.id == schedule.id,
+                schedules.c.lease_id == lease.id,
+                schedules.c.version == schedule.version,
+            )
+            .values(version=schedule.version + 1, updated_at=datetime.now(UTC), clock_status=status)
+            .returning(*schedule_rows.COLUMNS)
+        )
+        async with self._database.transaction() as connection:
+            row = (await connection.execute(query)).first()
+            if row is None:
+                return None
+            after = schedule_rows.to_schedule(row)
+            await record(connection, Actor(after.account_id), after, ChangeKind.REPAIRED, note[:LONGEST_NOTE])
+        return replace(lease, schedule=after)
+
+    async def give_back(self, lease: Lease, **columns: Any) -> int | None:
+        """Give the row back with what was found; its version now, or None where another holds it."""
+        if "applied_version" in columns:
+            in_sync = schedules.c.version == columns["applied_version"]
+            columns["clock_status"] = case((in_sync, ClockStatus.IN_SYNC), else_=ClockStatus.PENDING)
+        query = (
+            update(schedules)
+            .where(schedules.c.id == lease.schedule.id, schedules.c.lease_id == lease.id)
+            .values(**columns, lease_id=None, lease_until=None)
+            .returning(schedules.c.version)
+        )
+        async with self._database.transaction() as connection:
+            row: Row[Any] | None = (await connection.execute(query)).first()
+        return row.version if row is not None else None

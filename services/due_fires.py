@@ -1,0 +1,164 @@
+"""Due times that have no run: found by the history of their schedule, and claimed as the clock's own fire is.
+
+A run made here is a row first; its workflow follows by an id of the run's own, so that starting it twice starts it
+once. The schedule's row is locked while it is decided, which is the fence of every claim.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Uuid, any_, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import run_changes, run_rows, schedule_rows
+from services.agent import Agent
+from services.agents import COLUMNS as AGENT_COLUMNS
+from services.agents import to_agent
+from services.claims import decide, delivery_columns, scheduled_order
+from services.database import Database
+from services.due import expected_fires
+from services.histories import Histories
+from services.rendering import freeze
+from services.run import Run, RunError, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
+from services.schedule import OverlapPolicy, Schedule
+from services.starter import manual_workflow_id
+from services.tables import agents, runs, schedules, skipped_fires
+
+SETTLED_OF = 1_000
+SETTLED_AT_ONCE = 50
+"""So that it fits into the lease of the one who settles, with much left of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A schedule's due times that have no run, in order."""
+
+    schedule_id: UUID
+    fires: tuple[datetime, ...]
+
+
+class DueFires:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._histories = Histories(database)
+
+    async def settle(self, schedule_id: UUID) -> int:
+        """Make the runs that one schedule lacks by now; how many. What is more than a few is left to the auditor."""
+        history = await self._histories.of(schedule_id)
+        if history is None:
+            return 0
+        until = history.due_by(datetime.now(UTC))
+        fires = tuple(islice(expected_fires(history.regimes, history.after, until), SETTLED_OF))
+        if not fires:
+            return 0
+        made = []
+        for missing in await self.missing([Missing(schedule_id, fires)]):
+            made += await self.claim(Missing(schedule_id, missing.fires[:SETTLED_AT_ONCE]))
+        return len(made)
+
+    async def missing(self, due: Sequence[Missing]) -> list[Missing]:
+        """Of these due times, those without a run; schedules that lack none are left out."""
+        ids = {run_id(each.schedule_id, scheduled_key(fire)) for each in due for fire in each.fires}
+        query = select(runs.c.id).where(runs.c.id == any_(literal(list(ids), ARRAY(Uuid))))
+        async with self._database.read() as connection:
+            found = {row.id for row in await connection.execute(query)}
+        lacking = [
+            Missing(
+                each.schedule_id,
+                tuple(fire for fire in each.fires if run_id(each.schedule_id, scheduled_key(fire)) not in found),
+            )
+            for each in due
+        ]
+        return [each for each in lacking if each.fires]
+
+    async def claim(self, missing: Missing) -> list[Run]:
+        """Make the runs of these due times, whatever becomes of each; those that were there meanwhile are left out."""
+        query = select(*schedule_rows.COLUMNS).where(schedules.c.id == missing.schedule_id).with_for_update()
+        made = []
+        async with self._database.transaction() as connection:
+            schedule = schedule_rows.to_schedule((await connection.execute(query)).one())
+            agent = to_agent(
+                (await connection.execute(select(*AGENT_COLUMNS).where(agents.c.id == schedule.agent_id))).one()
+            )
+            unfinished = await _unfinished(connection, schedule.id)
+            for fire in missing.fires:
+                run = await _claim(connection, schedule, agent, fire, unfinished)
+                if run is not None:
+                    made.append(run)
+                    unfinished += [run] if run.finished_at is None else []
+        return made
+
+    async def mark(self, schedule_ids: Sequence[UUID], until: Sequence[datetime]) -> None:
+        """Note up to when each of these schedules has all its runs; a mark never goes back."""
+        marks = (
+            func.unnest(literal(list(schedule_ids), ARRAY(Uuid)), literal(list(until), ARRAY(TIMESTAMP(timezone=True))))
+            .table_valued("id", "until")
+            .render_derived("marks")
+        )
+        query = (
+            update(schedules)
+            .where(schedules.c.id == marks.c.id)
+            .values(settled_until=func.greatest(schedules.c.settled_until, marks.c.until))
+        )
+        async with self._database.transaction() as connection:
+            await connection.execute(query)
+
+
+async def _claim(
+    connection: AsyncConnection, schedule: Schedule, agent: Agent, fire: datetime, unfinished: list[Run]
+) -> Run | None:
+    now = datetime.now(UTC)
+    skipped = await _skip_requested(connection, schedule.id, fire)
+    reason = decide(schedule, agent, RunTrigger.SCHEDULED, fire, now, skipped=skipped, unfinished=unfinished)
+    order = scheduled_order(schedule, scheduled_key(fire), RunTrigger.SCHEDULED, fire)
+    values: dict[str, Any] = {
+        **delivery_columns(schedule.definition, schedule, agent),
+        **_outcome(schedule, reason, now, waits=bool(unfinished)),
+        "id": order.run_id,
+        "account_id": schedule.account_id,
+        "schedule_id": schedule.id,
+        "agent_id": agent.id,
+        "fire_key": order.fire_key,
+        "trigger": RunTrigger.SCHEDULED,
+        "fire_at": fire,
+        "task_id": None if reason else order.task_id,
+        "schedule_version": schedule.version,
+        # Not the transaction's time, which several runs would share: it is the order of their turns.
+        "claimed_at": func.clock_timestamp(),
+        "temporal_workflow_id": manual_workflow_id(order.run_id),
+    }
+    run = await run_changes.insert_once(connection, values)
+    if run is not None and reason is None:
+        await freeze(connection, order, agent)
+    return run
+
+
+def _outcome(schedule: Schedule, reason: SkipReason | None, now: datetime, *, waits: bool) -> dict[str, Any]:
+    """The columns that say what becomes of it. What nobody claimed in time was missed rather than skipped."""
+    if reason is None:
+        queued = waits and schedule.definition.overlap_policy is not OverlapPolicy.ALLOW
+        return {"status": RunStatus.QUEUED if queued else RunStatus.CLAIMED}
+    if reason is not SkipReason.TOO_LATE:
+        return {"status": RunStatus.SKIPPED, "skip_reason": reason, "finished_at": now}
+    policy = schedule.definition.missed_fire_policy
+    error = RunError(
+        reason, f"Nothing took this fire up in time, and by {policy} it is not run as late as this.", retryable=False
+    )
+    return {"status": RunStatus.MISSED, "error": error.to_json(), "finished_at": now}
+
+
+async def _skip_requested(connection: AsyncConnection, schedule_id: UUID, fire: datetime) -> bool:
+    query = select(skipped_fires.c.fire_at).where(
+        skipped_fires.c.schedule_id == schedule_id, skipped_fires.c.fire_at == fire
+    )
+    return (await connection.execute(query)).first() is not None
+
+
+async def _unfinished(connection: AsyncConnection, schedule_id: UUID) -> list[Run]:
+    query = select(*run_rows.COLUMNS).where(runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None))
+    return [run_rows.to_run(row) for row in await connection.execute(query)]

@@ -1,0 +1,65 @@
+"""One call to Temporal: a single attempt, bounded on our side, and one error for every way to say "no server"."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.service import RPCError, RPCStatusCode
+
+AWAY = {
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.DATA_LOSS,
+}
+"""What may pass by itself; every other status is an answer."""
+SLOW = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
+
+T = TypeVar("T")
+
+
+class TemporalAway(Exception):
+    """Temporal did not answer. `timed_out` tells a server that is mute from one that is not there."""
+
+    def __init__(self, reason: str, *, timed_out: bool) -> None:
+        self.timed_out = timed_out
+        super().__init__(reason)
+
+
+async def call(request: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
+    """One attempt, bounded on our side too: a server that is frozen holds a call beyond its own timeout.
+
+    Raises `TemporalAway`, and `RPCError` for a real answer.
+    """
+    async with _away():
+        async with asyncio.timeout(timeout.total_seconds() + 0.25):
+            return await request()
+
+
+@asynccontextmanager
+async def _away() -> AsyncIterator[None]:
+    """Turns every way in which the SDK says "no server" into `TemporalAway`; a real answer stays an RPCError."""
+    try:
+        yield
+    except RPCError as error:
+        if error.status in AWAY or _has_no_namespace(error):
+            raise TemporalAway(error.message, timed_out=error.status in SLOW) from error
+        raise
+    except TimeoutError as error:
+        raise TemporalAway("no answer in time", timed_out=True) from error
+    except RuntimeError as error:
+        raise TemporalAway("no connection", timed_out=False) from error
+
+
+def _has_no_namespace(error: RPCError) -> bool:
+    """A server that has lost our namespace says NOT_FOUND to everything: no clock is missing, all of them are away."""
+    if error.status is not RPCStatusCode.NOT_FOUND:
+        return False
+    return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details)

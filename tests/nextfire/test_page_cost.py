@@ -1,0 +1,143 @@
+"""What a page costs in statements and calls: held here, so that no change makes it a statement a row."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import event, insert
+
+from nextfire.embedded import Temporal
+from services.agent import Agent
+from services.database import Database
+from services.live_reader import LiveReader
+from services.principals import OPEN_ACTOR
+from services.run import RunStatus, RunTrigger, run_id
+from services.schedule import ClockStatus, Schedule
+from services.tables import runs
+from tests.clocks import CountingClock
+from tests.schema.api import Api
+from tests.stack import YEARLY, Stack, stack
+from tests.waiting import eventually
+
+SIZE = 50
+PATIENT = timedelta(seconds=30)
+PAGE = """{
+  schedules(first: 50) {
+    nodes {
+      id name
+      cadence { __typename ... on CronCadence { expression description } }
+      agent { name status }
+      clock { status }
+      live { status nextFireAt nextFires(first: 3) paused lastFireAt asOf }
+      lastRun { status latencyMs }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}"""
+
+
+@pytest.fixture
+async def running(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]:
+    async with stack(database_url, temporal.address, worker=False) as built:
+        yield built
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every statement that is sent while the block runs, but for what the pool asks to see that a connection lives."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+
+
+async def page_of(running: Stack) -> list[Schedule]:
+    """Fifty schedules of five agents, applied and visible, each with a run."""
+    agents = [await running.agent("http://127.0.0.1:9") for _ in range(5)]
+    made = [await running.schedule(agents[number % 5], YEARLY) for number in range(SIZE)]
+    await add_runs(running, {agent.id: agent for agent in agents}, made)
+    ids = [schedule.id for schedule in made]
+
+    async def visible() -> bool | None:
+        listed = await running.base.clock.look_up(ids, timeout=PATIENT)
+        return True if len(listed) == SIZE else None
+
+    async def applied() -> list[Schedule] | None:
+        found = await running.services.schedule_queries.get_many(OPEN_ACTOR, ids)
+        in_sync = [each for each in found.values() if each.clock.status is ClockStatus.IN_SYNC]
+        return in_sync if len(in_sync) == SIZE else None
+
+    await eventually(visible)
+    return await eventually(applied)
+
+
+async def add_runs(running: Stack, agents: dict[UUID, Agent], made: list[Schedule]) -> None:
+    rows = [
+        {
+            "id": run_id(schedule.id, "manual:1"),
+            "account_id": OPEN_ACTOR.account_id,
+            "schedule_id": schedule.id,
+            "agent_id": agents[schedule.agent_id].id,
+            "fire_key": "manual:1",
+            "trigger": RunTrigger.MANUAL,
+            "fire_at": schedule.created_at,
+            "status": RunStatus.FAILED,
+            "schedule_version": 1,
+            "finished_at": schedule.created_at,
+            "temporal_workflow_id": "none",
+        }
+        for schedule in made
+    ]
+    async with running.base.database.transaction() as connection:
+        await connection.execute(insert(runs).values(rows))
+
+
+async def test_a_page_with_agent_live_and_last_run_is_three_statements_and_one_call(running: Stack) -> None:
+    # given a page of fifty
+    await page_of(running)
+    clock = CountingClock(running.base.clock)
+    live = LiveReader(clock, budget=PATIENT)
+    api = Api(running.services).swapped(live=live)
+    # when it is asked for with all that comes from elsewhere
+    with statements(running.base.database) as sent:
+        data = await api.ask(PAGE)
+    # then it took a statement for the page, one for the agents and one for the last runs, and one list call
+    nodes = data["schedules"]["nodes"]
+    assert len(nodes) == SIZE
+    assert {node["live"]["status"] for node in nodes} == {"AVAILABLE"}
+    assert {node["lastRun"]["status"] for node in nodes} == {"FAILED"}
+    assert len(sent) == 3, sent
+    assert (clock.lists, clock.describes) == ([SIZE], 0)
+
+
+async def test_what_is_not_selected_costs_nothing(running: Stack) -> None:
+    agent = await running.agent("http://127.0.0.1:9")
+    await running.schedule(agent)
+    clock = CountingClock(running.base.clock)
+    api = Api(running.services).swapped(live=LiveReader(clock, budget=PATIENT))
+    with statements(running.base.database) as sent:
+        await api.ask("{ schedules { nodes { id name } } }")
+    assert len(sent) == 1, sent
+    assert (clock.lists, clock.describes) == ([], 0)
+
+
+async def test_one_schedule_and_a_page_with_counters_are_described(running: Stack) -> None:
+    agent = await running.agent("http://127.0.0.1:9")
+    first, _ = [await running.schedule(agent) for _ in range(2)]
+    clock = CountingClock(running.base.clock)
+    api = Api(running.services).swapped(live=LiveReader(clock, budget=PATIENT))
+    data = await api.ask(
+        "query ($id: ID!) { schedule(by: {id: $id}) { live { status fireCount } } }", id=f"Schedule:{first.id}"
+    )
+    assert data["schedule"]["live"] == {"status": "AVAILABLE", "fireCount": 0}
+    assert (clock.lists, clock.describes) == ([], 1)
+    data = await api.ask("{ schedules { nodes { live { fireCount overlapSkippedCount } } } }")
+    assert [node["live"]["fireCount"] for node in data["schedules"]["nodes"]] == [0, 0]
+    assert (clock.lists, clock.describes) == ([], 3)

@@ -1,0 +1,270 @@
+"""What someone does to a clock behind our back is found, put right, and kept in the history."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
+
+from nextfire.worker import sweeper
+from services.cadence import Cron, Interval
+from services.clock import Clock
+from services.clock_list import ClockList
+from services.clock_spec import DesiredClock
+from services.duties import Duty
+from services.live import LiveStatus
+from services.live_reader import Wanted
+from services.principals import OPEN_ACTOR
+from services.reconcile import Drift
+from services.schedule import ChangeKind, ClockStatus, Schedule, clock_id
+from services.sweeps import Finding, FindingKind, Sweeper
+from services.tables import duties, new_id, schedule_revisions, schedules
+from tests.services.backends import backend, chasm_temporal, idle
+from tests.stack import YEARLY, Stack, definition
+from tests.waiting import eventually
+
+__all__ = ["backend", "chasm_temporal", "idle"]
+
+URL = "http://127.0.0.1:9/agent"
+"""Of an agent that no test here reaches."""
+Deed = Callable[[Client, Schedule], Awaitable[None]]
+
+
+async def _delete(client: Client, schedule: Schedule) -> None:
+    await client.get_schedule_handle(clock_id(schedule.id)).delete()
+
+
+async def _pause(client: Client, schedule: Schedule) -> None:
+    await client.get_schedule_handle(clock_id(schedule.id)).pause(note="an operator was here")
+
+
+async def _edit_zone(client: Client, schedule: Schedule) -> None:
+    def edit(found: ScheduleUpdateInput) -> ScheduleUpdate:
+        found.description.schedule.spec.time_zone_name = "Asia/Tokyo"
+        return ScheduleUpdate(found.description.schedule)
+
+    await client.get_schedule_handle(clock_id(schedule.id)).update(edit)
+
+
+async def _edit_catch_up(client: Client, schedule: Schedule) -> None:
+    def edit(found: ScheduleUpdateInput) -> ScheduleUpdate:
+        found.description.schedule.policy.catchup_window = timedelta(days=3)
+        return ScheduleUpdate(found.description.schedule)
+
+    await client.get_schedule_handle(clock_id(schedule.id)).update(edit)
+
+
+@pytest.mark.parametrize(
+    ("deed", "described", "kind", "words"),
+    [
+        (_delete, 0, FindingKind.MISSING, "no clock"),
+        (_pause, 0, FindingKind.DRIFTED, "paused was true instead of false"),
+        (_edit_zone, 0, FindingKind.DRIFTED, 'the time zone was "Asia/Tokyo" instead of "UTC"'),
+        (_edit_catch_up, 10, FindingKind.DRIFTED, "the catch-up window (seconds) was 259200 instead of 3600"),
+    ],
+    ids=["deleted", "paused", "edited", "edited where a list shows nothing"],
+)
+async def test_what_was_done_to_a_clock_is_undone_and_recorded(
+    idle: Stack, deed: Deed, described: int, kind: FindingKind, words: str
+) -> None:
+    # given a clock that someone changes in Temporal itself
+    agent = await idle.agent(URL)
+    schedule = await idle.schedule(agent)
+    await deed(idle.base.temporal, schedule)
+    # when a sweep sees it
+    (finding,) = await eventually(lambda: _found(_sweeper(idle, described=described)))
+    assert (finding.kind, finding.schedule_id) == (kind, schedule.id)
+    assert words in finding.text
+    # then the clock is as its row wants it
+    assert await _drift_of(idle, schedule.id) is None
+    (row,) = await _rows(idle, [schedule.id])
+    assert row.clock.status is ClockStatus.IN_SYNC
+    # and the history has one more version, by nobody, with the same definition
+    assert row.version == row.clock.applied_version == 2
+    assert row.definition == schedule.definition
+    first, repair = await _revisions(idle, schedule.id)
+    assert (repair.version, repair.kind, repair.by) == (2, ChangeKind.REPAIRED, None)
+    assert words in repair.note
+    assert repair.definition == first.definition
+    # and the live values are there
+    (live,) = await idle.base.live.read([Wanted(row, fresh=True)])
+    assert live.status is LiveStatus.AVAILABLE
+
+
+async def test_a_list_raises_no_suspicion_about_clocks_that_are_right(idle: Stack) -> None:
+    # given clocks of each sort, whose rows are at several versions
+    agent = await idle.agent(URL)
+    window = {
+        "start_at": datetime(2030, 1, 1, 0, 0, 7, 250_000, tzinfo=UTC),
+        "end_at": datetime(2099, 1, 1, tzinfo=UTC),
+    }
+    rows = [
+        await idle.schedule(agent, Cron("*/20 8-18/2 1,15 jan-jun *", "America/New_York"), start_at=start, end_at=end),
+        await idle.schedule(agent, Cron("0 0 * * *", "UTC"), jitter=timedelta(seconds=5)),
+        await idle.schedule(agent, Interval(timedelta(days=90), timedelta(seconds=7)), paused=True),
+    ]
+    for row in rows:
+        await idle.services.schedules.update(OPEN_ACTOR, row.id, {"description": "words"}, expected_version=1)
+    counting = CountingReconciler(idle)
+    sweep = Sweeper(
+        idle.base.database,
+        idle.base.clock,
+        ClockList(idle.base.temporal, page=2),
+        counting,  # type: ignore[arg-type]  # the one method that looking needs
+        described=0,
+    )
+    # when visibility knows them all
+
+    async def unsuspected() -> bool | None:
+        counting.asked.clear()
+        assert await sweep.look() == []
+        return True if not counting.asked else None
+
+    # then nothing is described
+    assert await eventually(unsuspected)
+
+
+async def test_every_clock_is_rebuilt_after_temporal_came_back_empty(idle: Stack) -> None:
+    agent = await idle.agent(URL)
+    rows = [await idle.schedule(agent) for _ in range(12)]
+    for row in rows:
+        await idle.base.clock.delete(row.id)
+    findings = await sweeper(idle.base).sweep()
+    assert {finding.schedule_id for finding in findings} == {row.id for row in rows}
+    assert [await _drift_of(idle, row.id) for row in rows] == [None] * 12
+    assert await sweeper(idle.base).sweep() == []
+
+
+async def test_a_clock_that_comes_back_after_its_schedule_was_deleted_is_removed(idle: Stack) -> None:
+    # given a create that was stalled, and lands after the delete
+    agent = await idle.agent(URL)
+    schedule = await idle.schedule(agent)
+    await idle.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    await idle.base.clock.create(DesiredClock(schedule.id, 1, schedule.definition), "stalled")
+    # when a sweep sees it
+    (finding,) = await eventually(lambda: _found(_sweeper(idle, described=0)))
+    # then it is gone, and that is on record
+    assert (finding.kind, finding.schedule_id) == (FindingKind.DRIFTED, schedule.id)
+    assert await idle.base.clock.describe(schedule.id) is None
+    kinds = [revision.kind for revision in await _revisions(idle, schedule.id)]
+    assert kinds == [ChangeKind.CREATED, ChangeKind.DELETED, ChangeKind.REPAIRED]
+
+
+async def test_a_stray_is_removed_and_what_is_not_ours_stays(idle: Stack) -> None:
+    # given a clock of ours without a row, and another installation's
+    stray, foreign = new_id(), new_id()
+    await idle.base.clock.create(DesiredClock(stray, 1, definition(YEARLY)), "stray")
+    another = Clock(idle.base.temporal, task_queue="another")
+    await another.create(DesiredClock(foreign, 1, definition(YEARLY)), "foreign")
+    # when it is young, it stays
+    assert await _found(_sweeper(idle, least_age=timedelta(days=1))) is None
+    assert await idle.base.clock.describe(stray) is not None
+    # when it is of age
+    sweep = _sweeper(idle, least_age=timedelta(0))
+    (finding,) = await eventually(lambda: _found(sweep))
+    # then it alone is removed
+    assert (finding.kind, finding.schedule_id) == (FindingKind.STRAY, stray)
+    assert await idle.base.clock.describe(stray) is None
+
+    async def listed() -> bool | None:
+        return True if foreign in await ClockList(idle.base.temporal).all() else None
+
+    assert await eventually(listed)
+    assert await sweep.look() == []
+    assert await idle.base.clock.describe(foreign) is not None
+
+
+async def test_looking_writes_nothing(idle: Stack) -> None:
+    # given a clock that is missing, a row that waits and one that was refused
+    agent = await idle.agent(URL)
+    missing, waits, refused = [await idle.schedule(agent) for _ in range(3)]
+    await idle.base.clock.delete(missing.id)
+    async with idle.base.database.transaction() as connection:
+        for row, values in ((waits, {}), (refused, {"clock_error": "No.", "clock_error_version": 2})):
+            await connection.execute(update(schedules).where(schedules.c.id == row.id).values(version=2, **values))
+    # when someone looks
+    findings = {finding.schedule_id: finding.kind for finding in await sweeper(idle.base).look()}
+    # then it is told, and left as it is
+    kinds = (FindingKind.MISSING, FindingKind.PENDING, FindingKind.REFUSED)
+    assert findings == dict(zip((missing.id, waits.id, refused.id), kinds, strict=True))
+    assert await idle.base.clock.describe(missing.id) is None
+    assert len(await _revisions(idle, missing.id)) == 1
+
+
+async def test_one_row_that_cannot_be_read_harms_no_other(idle: Stack) -> None:
+    agent = await idle.agent(URL)
+    poisoned, other = [await idle.schedule(agent) for _ in range(2)]
+    async with idle.base.database.transaction() as connection:
+        await connection.execute(
+            update(schedules).where(schedules.c.id == poisoned.id).values(cron_expression="poison", time_zone="Moon")
+        )
+    await idle.base.clock.delete(other.id)
+    (finding,) = await sweeper(idle.base).sweep()
+    assert finding.schedule_id == other.id
+    assert await _drift_of(idle, other.id) is None
+    assert await idle.base.clock.describe(poisoned.id) is not None
+
+
+async def test_a_duty_is_done_by_one_and_when_it_is_due(idle: Stack) -> None:
+    # given several workers with the same duty
+    done = []
+
+    async def step() -> None:
+        done.append(None)
+        # while one is at it, nobody else begins
+        assert not await Duty(idle.base.database, "test", timedelta(0), step).turn()
+
+    often = [Duty(idle.base.database, "test", timedelta(0), step) for _ in range(2)]
+    seldom = Duty(idle.base.database, "test", timedelta(hours=1), step)
+    # then it is done again and again, but not before it is due
+    assert [await duty.turn() for duty in often] == [True, True]
+    assert not await seldom.turn()
+    # and who is gone without giving it back is replaced once the lease is over
+    async with idle.base.database.transaction() as connection:
+        await connection.execute(update(duties).values(held_until=datetime.now(UTC) + timedelta(hours=1)))
+    assert not await often[0].turn()
+    async with idle.base.database.transaction() as connection:
+        await connection.execute(update(duties).values(held_until=datetime.now(UTC) - timedelta(seconds=1)))
+    assert await often[0].turn()
+    assert len(done) == 3
+
+
+class CountingReconciler:
+    """Remembers which clocks were described."""
+
+    def __init__(self, running: Stack) -> None:
+        self._reconciler = running.base.reconciler
+        self.asked: list[UUID] = []
+
+    async def drift(self, schedule: Schedule) -> Drift | None:
+        self.asked.append(schedule.id)
+        return await self._reconciler.drift(schedule)
+
+
+def _sweeper(running: Stack, *, described: int = 0, least_age: timedelta = timedelta(seconds=10)) -> Sweeper:
+    clocks = ClockList(running.base.temporal)
+    base = running.base
+    return Sweeper(base.database, base.clock, clocks, base.reconciler, described=described, least_age=least_age)
+
+
+async def _found(sweep: Sweeper) -> list[Finding] | None:
+    return await sweep.sweep() or None
+
+
+async def _rows(running: Stack, ids: list[UUID]) -> list[Schedule]:
+    found = await running.services.schedule_queries.get_many(OPEN_ACTOR, ids)
+    return [found[schedule_id] for schedule_id in ids]
+
+
+async def _drift_of(running: Stack, schedule_id: UUID) -> Drift | None:
+    (row,) = await _rows(running, [schedule_id])
+    return await running.base.reconciler.drift(row)
+
+
+async def _revisions(running: Stack, schedule_id: UUID) -> list[Any]:
+    query = select(schedule_revisions).where(schedule_revisions.c.schedule_id == schedule_id)
+    async with running.base.database.read() as connection:
+        return list(await connection.execute(query.order_by(schedule_revisions.c.version)))
