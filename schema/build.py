@@ -8,7 +8,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from schema import errors
+from schema import errors, one_of
 from schema.fields import is_offered
 from schema.mutation import Mutation
 from schema.query import Query
@@ -28,6 +28,8 @@ class Schema(strawberry.Schema):
             config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
             exception_handlers=errors.handlers(),
         )
+        if schedules:
+            one_of.answered_by_resolver(self._schema, "CadenceInput")
 
     def get_fields(self, type_definition: StrawberryObjectDefinition) -> list[StrawberryField]:
         return [field for field in type_definition.fields if is_offered(field, schedules=self._schedules)]
@@ -44,4 +46,4 @@ def build_schema(*, schedules: bool) -> strawberry.Schema:
 
 def sdl() -> str:
     """The whole schema as text, sorted, so that a change of it shows as a small difference."""
-    return print_schema(lexicographic_sort_schema(build_schema(schedules=True)._schema)) + "\n"
+    return print_schema(one_of.marked(lexicographic_sort_schema(build_schema(schedules=True)._schema))) + "\n"

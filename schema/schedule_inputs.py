@@ -145,11 +145,16 @@ class TriggerScheduleInput:
 
 
 def cadence(reader: Reader, input: CadenceInput, path: tuple[str, ...]) -> Cadence:
+    """The cadence; where none or both are given, that is one of the issues, and some cadence stands in."""
     cron: CronInput | None = given(input.cron)
+    interval: IntervalInput | None = given(input.interval)
+    if (cron is None) == (interval is None):
+        reader.refuse("Give one of cron and interval, and only one.", *path)
     if cron is not None:
         zone = reader.scalar(cron.time_zone, *path, "cron", "timeZone")
         return Cron(cron.expression, zone or "UTC")
-    interval: IntervalInput = given(input.interval)
+    if interval is None:
+        return Interval(timedelta(days=1), timedelta(0))
     return Interval(seconds(interval.every_seconds), seconds(interval.offset_seconds or 0))
 
 

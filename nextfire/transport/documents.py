@@ -20,7 +20,6 @@ from graphql import (
     GraphQLError,
     GraphQLSchema,
     GraphQLSyntaxError,
-    ObjectValueNode,
     OperationDefinitionNode,
     OperationType,
     StringValueNode,
@@ -31,28 +30,18 @@ from graphql import (
     visit,
 )
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
-from strawberry.schema.validation_rules.one_of import OneOfInputValidationRule
 
 from nextfire.transport.masking import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED, request_errors
 from nextfire.transport.refusal import Refusal, Refused
 from schema.limits import TOO_COMPLEX, Limits, limit_errors
+from schema.one_of import OneOfRule
 
 _ESCAPED_NUL = re.compile(r"\\u(?:0000|\{0+\})")
 _TOO_MANY_TOKENS = re.compile(r"contains more than \d+ tokens")
 
 
-class _OneOfRule(OneOfInputValidationRule):
-    """Strawberry's rule, which raises for a variable in a fragment that stands before the operation."""
-
-    def enter_object_value(self, node: ObjectValueNode, *args: Any) -> None:
-        try:
-            super().enter_object_value(node, *args)
-        except (AttributeError, KeyError):
-            return  # the value of the variable is checked when it is coerced
-
-
 # graphql-core calls a rule with a context only, whatever its class says.
-_RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValidationRule, _OneOfRule)
+_RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValidationRule, OneOfRule)
 
 
 @dataclass(frozen=True)

@@ -47,26 +47,29 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _check_all_text(value: Any) -> None:
-    waiting = [value]
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), value)]
     while waiting:
-        item = waiting.pop()
+        path, item = waiting.pop()
         if isinstance(item, str):
-            check_text(item)
+            check_text(item, *path)
         elif isinstance(item, list):
-            waiting.extend(item)
+            waiting.extend(((*path, str(index)), each) for index, each in enumerate(item))
         elif isinstance(item, dict):
-            waiting.extend(item)
-            waiting.extend(item.values())
+            for key, each in item.items():
+                # At once, for it may become part of the path that a message tells.
+                check_text(key, *path)
+                waiting.append(((*path, key), each))
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, *path: str) -> None:
     """Refuse what no text column of Postgres can hold: NUL, and surrogates without their other half."""
+    where = ".".join(path) or "The request"
     if "\0" in text:
-        raise Refusal(400, BAD_USER_INPUT, "The request holds a NUL character (U+0000) in a string.")
+        raise Refusal(400, BAD_USER_INPUT, f"{where} holds a NUL character (U+0000): remove it.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise Refusal(400, BAD_USER_INPUT, "The request holds a lone surrogate in a string.") from None
+        raise Refusal(400, BAD_USER_INPUT, f"{where} holds half of a surrogate pair: remove it.") from None
 
 
 def request_of_body(body: bytes) -> GraphQLRequest:

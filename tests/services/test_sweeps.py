@@ -97,10 +97,7 @@ async def test_what_was_done_to_a_clock_is_undone_and_recorded(
 async def test_a_list_raises_no_suspicion_about_clocks_that_are_right(idle: Stack) -> None:
     # given clocks of each sort, whose rows are at several versions
     agent = await idle.agent(URL)
-    window = {
-        "start_at": datetime(2030, 1, 1, 0, 0, 7, 250_000, tzinfo=UTC),
-        "end_at": datetime(2099, 1, 1, tzinfo=UTC),
-    }
+    start, end = datetime(2030, 1, 1, 0, 0, 7, 250_000, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
     rows = [
         await idle.schedule(agent, Cron("*/20 8-18/2 1,15 jan-jun *", "America/New_York"), start_at=start, end_at=end),
         await idle.schedule(agent, Cron("0 0 * * *", "UTC"), jitter=timedelta(seconds=5)),
@@ -210,7 +207,7 @@ async def test_one_row_that_cannot_be_read_harms_no_other(idle: Stack) -> None:
 
 async def test_a_duty_is_done_by_one_and_when_it_is_due(idle: Stack) -> None:
     # given several workers with the same duty
-    done = []
+    done: list[None] = []
 
     async def step() -> None:
         done.append(None)

@@ -1,0 +1,63 @@
+"""`nextfire reconcile` and `nextfire audit`, as an operator runs them."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+
+from nextfire.embedded import Postgres, Temporal
+from nextfire.processes import free_port
+from tests.programs import environment
+from tests.stack import Stack, stack
+
+URL = "http://127.0.0.1:9/agent"
+
+
+@pytest.fixture
+async def running(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]:
+    async with stack(database_url, temporal.address, worker=False) as built:
+        yield built
+
+
+async def test_a_dry_run_tells_what_the_next_run_changes(running: Stack, database_url: str, temporal: Temporal) -> None:
+    # given two clocks, of which one is missing
+    agent = await running.agent(URL)
+    schedule, _ = [await running.schedule(agent) for _ in range(2)]
+    await running.base.clock.delete(schedule.id)
+    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE=running.base.settings.task_queue)
+    told = f"{schedule.id} {schedule.definition.name} MISSING: There was no clock."
+    # when it is only asked, it is told, and left as it is
+    assert await _nextfire(variables, "reconcile", "--dry-run") == (1, [told, "1 clock would be changed."])
+    assert await running.base.clock.describe(schedule.id) is None
+    # when it is to be put right, it is
+    assert await _nextfire(variables, "reconcile") == (0, [told, "1 clock put right, 0 left."])
+    assert await running.base.clock.describe(schedule.id) is not None
+    # and there is nothing left
+    assert await _nextfire(variables, "reconcile") == (0, ["Every clock is as its row wants it."])
+
+
+async def test_an_audit_prints_its_summary(running: Stack, database_url: str, temporal: Temporal) -> None:
+    await running.schedule(await running.agent(URL))
+    code, lines = await _nextfire(environment(database_url, temporal.address), "audit", "--hours", "1")
+    assert code == 0
+    assert lines[0] == "Due times expected  0"
+    assert lines[-1] == "Lost runs restarted 0"
+
+
+async def test_it_says_so_when_temporal_does_not_answer(database_url: str, postgres: Postgres) -> None:
+    code, lines = await _nextfire(environment(database_url, f"127.0.0.1:{free_port()}"), "reconcile")
+    assert code == 1
+    assert lines[-1].startswith("Error: Temporal does not answer at TEMPORAL_ADDRESS")
+
+
+async def _nextfire(variables: dict[str, str], *arguments: str) -> tuple[int, list[str]]:
+    """Its exit code, and what it prints besides its log."""
+    command = [sys.executable, "-m", "nextfire", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, [line for line in output.decode().splitlines() if not line.startswith("{")]
