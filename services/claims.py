@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import run_changes, run_rows, schedule_rows
@@ -145,7 +145,7 @@ def decide(
 
 def too_late(definition: Definition, nominal: datetime, now: datetime) -> bool:
     """Whether the policy for missed fires gives this one up."""
-    late = now - nominal
+    late = now - nominal - definition.jitter
     if late > definition.catch_up_window:
         return True
     if late <= MISSED_AFTER or definition.missed_fire_policy is MissedFirePolicy.RUN_ALL:
@@ -184,11 +184,10 @@ async def _trigger(connection: AsyncConnection, schedule: Schedule, nominal: dat
     """SCHEDULED for a due time of any version that the clock may still hold; EXTERNAL for a time that is none."""
     if matches(compile_cadence(schedule.definition.cadence), nominal):
         return RunTrigger.SCHEDULED
-    applied = schedule.clock.applied_version or 1
-    query = select(schedule_revisions.c.definition).where(
-        schedule_revisions.c.schedule_id == schedule.id,
-        (schedule_revisions.c.version >= applied) | (schedule_revisions.c.at >= nominal),
-    )
+    revisions = schedule_revisions.c
+    in_force = select(func.max(revisions.version)).where(revisions.schedule_id == schedule.id, revisions.at <= nominal)
+    oldest = func.least(schedule.clock.applied_version or 1, func.coalesce(in_force.scalar_subquery(), 1))
+    query = select(revisions.definition).where(revisions.schedule_id == schedule.id, revisions.version >= oldest)
     for row in await connection.execute(query):
         if matches(compile_cadence(from_json(row.definition).cadence), nominal):
             return RunTrigger.SCHEDULED

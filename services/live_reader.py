@@ -25,7 +25,7 @@ LEAST_GAP = timedelta(milliseconds=100)
 DESCRIBES_AT_ONCE = 10
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
     """One schedule whose live values are wanted: `fresh` by a strong read, `counters` with what only describe has."""
 

@@ -1,6 +1,7 @@
-"""One call to Temporal: a single attempt, bounded on our side, and one error for every way to say "no server"."""
+"""One call to Temporal: bounded on our side, and with one error for every way to say "no server"."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -36,10 +37,18 @@ class TemporalAway(Exception):
 async def call(request: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
     """One attempt, bounded on our side too: a server that is frozen holds a call beyond its own timeout.
 
-    Raises `TemporalAway`, and `RPCError` for a real answer.
+    A server ends each connection after some minutes, and a call that is under way just then comes back as CANCELLED
+    long before its time: that one is made once more. Raises `TemporalAway`, and `RPCError` for a real answer.
     """
     async with _away():
         async with asyncio.timeout(timeout.total_seconds() + 0.25):
+            started = time.monotonic()
+            try:
+                return await request()
+            except RPCError as error:
+                early = time.monotonic() - started < timeout.total_seconds() / 2
+                if error.status is not RPCStatusCode.CANCELLED or not early:
+                    raise
             return await request()
 
 

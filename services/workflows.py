@@ -9,6 +9,7 @@ from uuid import UUID
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from services.activity_messages import (
@@ -48,7 +49,10 @@ class ScheduledAgentRun:
             if step == "END":
                 return "ended at the claim"
             delivered = await self._deliver(claim.run_id)
-        except asyncio.CancelledError:
+        except BaseException as error:
+            # A cancellation comes as an activity's failure where the activity waits for its next attempt.
+            if not is_cancelled_exception(error):
+                raise
             await asyncio.shield(self._settle(SettleRequest(claim.run_id, "CANCELLED")))
             raise
         await self._settle(SettleRequest(claim.run_id, delivered.status, delivered.error, delivered.reason))

@@ -267,9 +267,6 @@ async def test_the_clock_is_shown_as_postgres_knows_it(api: Api) -> None:
     }
 
 
-@pytest.mark.xfail(
-    strict=True, reason="live_reader.Wanted hashes its schedule, whose params are a dict: it wants eq=False"
-)
 async def test_schedules_with_params_and_metadata_are_read_like_any_other(api: Api) -> None:
     agent_id = await api.agent()
     for _ in range(2):

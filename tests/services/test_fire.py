@@ -1,5 +1,6 @@
 """A fire from the clock to the agent, over real Postgres, real Temporal and a real HTTP agent."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -9,8 +10,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from temporalio.client import Client
 
 from nextfire.embedded import Temporal
+from nextfire.wiring import foundation
 from services.agent import AgentProtocol, AgentStatus
 from services.claims import NO_ACCOUNT
 from services.clock_spec import DesiredClock
@@ -23,7 +26,7 @@ from services.run import run_id as id_of_run
 from services.schedule import ClockStatus, InitialInput, OnUnknown, OverlapPolicy, clock_id
 from services.tables import new_id, runs
 from tests.agents.scripted import ScriptedAgent, drop, error, full, result, status, stream
-from tests.stack import EVERY_SECOND, Stack, definition, stack
+from tests.stack import EVERY_SECOND, Stack, definition, settings, stack
 from tests.waiting import eventually
 
 
@@ -174,6 +177,49 @@ async def test_a_fire_that_overlaps_is_skipped(running: Stack, scripted_agent: S
     assert run.skip_reason is SkipReason.OVERLAP
     unfinished = [each for each in await running.runs(schedule.id) if each.finished_at is None]
     assert len(unfinished) == 1
+
+
+async def test_cancel_previous_ends_a_run_that_waits_for_its_next_attempt(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given a run that the agent keeps putting off
+    scripted_agent.script(status(503, "3600")).always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(
+        agent, EVERY_SECOND, overlap_policy=OverlapPolicy.CANCEL_PREVIOUS, retry_horizon=timedelta(hours=2)
+    )
+    # when the next fire is due
+    run = await running.first_run(schedule.id, RunStatus.DELIVERED)
+    # then the first run has ended, and says how
+    cancelled = await running.first_run(schedule.id, RunStatus.CANCELLED)
+    assert cancelled.fire_at < run.fire_at
+    assert cancelled.finished_at is not None
+
+
+async def test_queue_one_runs_the_waiting_fire_after_the_first_and_skips_the_rest(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given a run that holds the agent
+    gate = asyncio.Event()
+    scripted_agent.script(stream(full("At last.")).but(gate=gate)).always(stream(full("Yes.")))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, EVERY_SECOND, overlap_policy=OverlapPolicy.QUEUE_ONE)
+    # when more fires are due than one
+    skipped = await running.first_run(schedule.id, RunStatus.SKIPPED)
+    queued = await running.first_run(schedule.id, RunStatus.QUEUED)
+    # then one waits, the others are skipped, and the one that waits runs as soon as the first has ended
+    assert skipped.skip_reason is SkipReason.OVERLAP
+    assert queued.fire_at < skipped.fire_at
+    gate.set()
+    assert (await running.ended(queued.id)).status is RunStatus.DELIVERED
+
+
+async def test_a_database_has_a_task_queue_of_its_own(database_url: str, temporal: Temporal) -> None:
+    client = await Client.connect(temporal.address)
+    plain = settings(database_url).model_copy(update={"task_queue": None})
+    async with foundation(plain, client) as first, foundation(plain, client) as second:
+        assert first.task_queue == second.task_queue
+        assert first.task_queue == f"nextfire-{await first.database.identity()}"
 
 
 async def test_an_unreachable_agent_shows_as_such_until_it_is_back(
