@@ -18,8 +18,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     database_pool_size: int = Field(default=10, ge=1, le=200)
-    task_queue: str = "nextfire"
-    """The Temporal task queue that workers poll."""
+    task_queue: str | None = None
+    """The Temporal task queue that workers poll; by default one that is the database's own."""
 
     temporal_ui_url: str | None = None
     """The address of Temporal's web UI, for links; without one there are no links."""

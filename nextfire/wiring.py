@@ -28,6 +28,7 @@ class Foundation:
     """What the API and the worker both stand on."""
 
     settings: Settings
+    task_queue: str
     database: Database
     listener: Listener
     notifier: Notifier
@@ -50,15 +51,28 @@ class Foundation:
 async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foundation]:
     """Build it, keep its background tasks running, and close it at the end of the block.
 
-    Nothing here asks Postgres or Temporal for anything: both may be away.
+    Temporal may be away. Raises `Unavailable` where Postgres is, and no task queue is set.
     """
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    async with closing(database):
+        task_queue = settings.task_queue or f"nextfire-{await database.identity()}"
+        base = build(settings, database, temporal, task_queue)
+        async with in_background(base.listener.run(), base.notifier.run()):
+            try:
+                yield base
+            finally:
+                await base.reconciler.close()
+
+
+def build(settings: Settings, database: Database, temporal: Client, task_queue: str) -> Foundation:
+    """Wire it; nothing is asked of Postgres or Temporal yet."""
     listener = Listener(database.url)
-    clock = Clock(temporal, task_queue=settings.task_queue)
+    clock = Clock(temporal, task_queue=task_queue)
     live = LiveReader(clock)
     key = settings.secret_key.get_secret_value() if settings.secret_key else None
-    base = Foundation(
+    return Foundation(
         settings=settings,
+        task_queue=task_queue,
         database=database,
         listener=listener,
         notifier=Notifier(database, listener),
@@ -66,14 +80,9 @@ async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foun
         clock=clock,
         live=live,
         reconciler=Reconciler(database, clock, live),
-        starter=Starter(database, TemporalWorkflows(temporal, task_queue=settings.task_queue)),
+        starter=Starter(database, TemporalWorkflows(temporal, task_queue=task_queue)),
         secrets=SecretBox(key),
     )
-    async with closing(database), in_background(listener.run(), base.notifier.run()):
-        try:
-            yield base
-        finally:
-            await base.reconciler.close()
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
         if not await wait_for_stores(base, stop):
             return
         async with working(base, await temporal_client(lazy=False)):
-            log.info("The worker is ready", action="worker_ready", task_queue=settings.task_queue)
+            log.info("The worker is ready", action="worker_ready", task_queue=base.task_queue)
             await stop.wait()
             log.info("The worker ends what is under way", action="worker_stopping")
 
@@ -93,7 +93,7 @@ def temporal_worker(base: Foundation, connected: Client, agents: AcpClient) -> W
     )
     return Worker(
         connected,
-        task_queue=base.settings.task_queue,
+        task_queue=base.task_queue,
         workflows=[ScheduledAgentRun],
         activities=activities.all(),
         max_concurrent_activities=ACTIVITIES_AT_ONCE,

@@ -21,6 +21,10 @@ ANSWER_TIMEOUT = timedelta(seconds=12)
 """On our side, for a connection whose other end is gone without a word."""
 IDLE_IN_TRANSACTION_TIMEOUT = timedelta(seconds=10)
 """A writing transaction that is left open anywhere holds back the event log for everyone."""
+_IDENTITY = text(
+    "SELECT left(encode(sha256(format('%s:%s', (pg_control_system()).system_identifier, oid)::bytea), 'hex'), 12)"
+    " FROM pg_database WHERE datname = current_database()"
+)
 
 
 def asyncpg_url(database_url: str) -> str:
@@ -86,6 +90,14 @@ class Database:
         """Raises `Unavailable` unless Postgres answers."""
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
+
+    async def identity(self) -> str:
+        """Twelve hexadecimal digits that tell this database from every other, a restored copy of it included.
+
+        Raises `Unavailable`.
+        """
+        async with self.read() as connection:
+            return str((await connection.execute(_IDENTITY)).scalar_one())
 
     async def close(self) -> None:
         await self.engine.dispose()

@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def running(database_url: str, temporal: Temporal, tmp_path: Path) -> Iterator[Api]:
     """What `make run` starts, with the agent that it registers first."""
-    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE="readme")
+    variables = environment(database_url, temporal.address)
     with api(tmp_path, variables) as running, program("worker", tmp_path, variables), demo_agent(tmp_path) as url:
         running.ask(
             "mutation ($input: RegisterAgentInput!) { registerAgent(input: $input) { __typename } }",

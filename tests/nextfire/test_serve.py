@@ -45,7 +45,7 @@ async def test_a_schedule_made_over_http_fires(
 ) -> None:
     # given the API and a worker
     scripted_agent.always(stream(full("Done.")))
-    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE=f"serve-{os.getpid()}")
+    variables = environment(database_url, temporal.address)
     with api(tmp_path, variables) as running, program("worker", tmp_path, variables) as worker:
         # when a schedule is created that is due every second
         every_second = {"interval": {"everySeconds": 1}}

@@ -26,7 +26,7 @@ async def test_a_dry_run_tells_what_the_next_run_changes(running: Stack, databas
     agent = await running.agent(URL)
     schedule, _ = [await running.schedule(agent) for _ in range(2)]
     await running.base.clock.delete(schedule.id)
-    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE=running.base.settings.task_queue)
+    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE=running.base.task_queue)
     told = f"{schedule.id} {schedule.definition.name} MISSING: There was no clock."
     # when it is only asked, it is told, and left as it is
     assert await _nextfire(variables, "reconcile", "--dry-run") == (1, [told, "1 clock would be changed."])

@@ -31,7 +31,7 @@ async def nextfire_url(
     assert (BUILD / "index.html").is_file(), "The playground is not built: run `make playground`."
     await administer(postgres, f"CREATE DATABASE playground TEMPLATE {template}")
     logs = tmp_path_factory.mktemp("playground")
-    variables = environment(postgres.url("playground"), temporal.address, NEXTFIRE_TASK_QUEUE="playground")
+    variables = environment(postgres.url("playground"), temporal.address)
     with api(logs, variables) as running, program("worker", logs, variables), demo_agent(logs) as agent_url:
         made(running, agent_url)
         yield running.url
