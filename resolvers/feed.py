@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from resolvers import paging, runs
 from resolvers.context import Context
 from resolvers.schedules import check_filter
 from services.feed_event import Event, EventKind
@@ -48,9 +49,24 @@ async def _fires(context: Context, source: AsyncGenerator[list[Event], None]) ->
         async for batch in batches:
             context.forget()
             ids = [*{event.run_id for event in batch if event.run_id}]
-            runs = await context.services.runs.get_many(context.actor, ids)
-            if found := [fire_event(event, runs[run_id]) for event in batch if (run_id := event.run_id) in runs]:
+            rows = await context.services.runs.get_many(context.actor, ids)
+            if found := [fire_event(event, rows[run_id]) for event in batch if (run_id := event.run_id) in rows]:
                 yield found
+
+
+async def of_run(context: Context, run: Run, asked: paging.Slice) -> paging.Listing[FireEvent]:
+    """What has happened to the run, in order. Raises `InvalidInput` and `CursorExpired`."""
+    limit = paging.window(replace(asked, after=None), runs.LATEST_FIRST).limit
+    feed, account_id = context.services.feed, context.actor.account_id
+    events = await feed.of_run(account_id, run.id, after=asked.after, limit=limit + 1)
+    found = [fire_event(event, run) for event in events[:limit]]
+    return paging.Listing(
+        found,
+        [event.cursor for event in found],
+        has_next=len(events) > limit,
+        has_previous=asked.after is not None,
+        count=lambda: feed.count_of_run(account_id, run.id),
+    )
 
 
 def fire_event(event: Event, run: Run) -> FireEvent:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import strawberry
 
-from resolvers import agents, links, live, permissions, runs, schedules
+from resolvers import agents, feed, links, live, permissions, runs, schedules
 from resolvers.context import Context
 from schema.fields import resolved
 from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter, schedule_filter, schedule_order
@@ -17,6 +17,7 @@ from schema.selection import mentions, selected
 from schema.values import Attempt, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import DeliveryMethod
 from services.live import Live, LiveStatus
+from services.run import RunStatus
 from services.schedule import ClockStatus, clock_id
 from services.schedule import Schedule as ScheduleValue
 
@@ -255,6 +256,14 @@ class Run(RunRecord):
         found = await runs.task(info.context, task_id) if task_id else None
         return Task.of(found) if found else None
 
+    @resolved(
+        "What has happened to it, in order, under the cursors of fireStatus. Read from the event log in Postgres; "
+        "events are kept for seven days."
+    )
+    async def events(self, info: Info, first: First = ABSENT, after: After = ABSENT) -> "FireStatusConnection":
+        listing = await feed.of_run(info.context, self.value, asked(first, after))
+        return FireStatusConnection.of(listing, FireStatusEvent.of)
+
     @resolved("Where Temporal's web UI shows its workflow; null where the server was not told of a UI.")
     def temporal_url(self, info: Info) -> str | None:
         return links.to_workflow(info.context, self.temporal_workflow_id)
@@ -270,3 +279,25 @@ class Task(TaskRecord):
     async def messages(self, info: Info, first: First = ABSENT, after: After = ABSENT) -> Connection[Message]:
         listing = await runs.messages(info.context, self.value.id, asked(first, after))
         return Connection.of(listing, Message.of)
+
+
+@strawberry.type(description="A run came to a status. Read from the event log in Postgres.")
+class FireStatusEvent:
+    cursor: str = strawberry.field(
+        description="The place of the event in the log: pass it as `after` to go on behind it."
+    )
+    at: datetime = strawberry.field(description="When it was written.")
+    status: RunStatus = strawberry.field(description="The status that the run came to.")
+    previous: RunStatus | None = strawberry.field(description="The status that it had; null for the first.")
+    run: Run = strawberry.field(description="The run as it is when the event is sent, which may be further on.")
+
+    @classmethod
+    def of(cls, event: feed.FireEvent) -> "FireStatusEvent":
+        return cls(
+            cursor=event.cursor, at=event.at, status=event.status, previous=event.previous, run=Run.of(event.run)
+        )
+
+
+@strawberry.type(description="One page of what has happened to a run, read from the event log in Postgres.")
+class FireStatusConnection(Connection[FireStatusEvent]):
+    pass

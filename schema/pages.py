@@ -1,7 +1,7 @@
 """Connections: one page of a list by keyset, and the four arguments that ask for it."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import strawberry
 
@@ -67,7 +67,7 @@ class Connection(Generic[T]):
         return await self.count()
 
     @classmethod
-    def of(cls, listing: Listing[V], make: Callable[[V], T]) -> "Connection[T]":
+    def of(cls, listing: Listing[V], make: Callable[[V], T]) -> Self:
         nodes = [make(item) for item in listing.items]
         cursors = listing.cursors
         return cls(

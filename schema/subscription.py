@@ -10,10 +10,9 @@ import strawberry
 from resolvers import feed
 from schema.fields import subscription
 from schema.filters import RunFilter, ScheduleFilter, run_filter, schedule_filter
-from schema.graph import Info, Run, Schedule
+from schema.graph import FireStatusEvent, Info, Schedule
 from schema.pages import given
 from schema.values import ScheduleChange
-from services.run import RunStatus
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -27,23 +26,6 @@ AfterEvent = Annotated[
         "once and in order. Without it: from now on."
     ),
 ]
-
-
-@strawberry.type(description="A run came to a status. Read from the event log in Postgres.")
-class FireStatusEvent:
-    cursor: str = strawberry.field(
-        description="The place of the event in the log: pass it as `after` to go on behind it."
-    )
-    at: datetime = strawberry.field(description="When it was written.")
-    status: RunStatus = strawberry.field(description="The status that the run came to.")
-    previous: RunStatus | None = strawberry.field(description="The status that it had; null for the first.")
-    run: Run = strawberry.field(description="The run as it is when the event is sent, which may be further on.")
-
-    @classmethod
-    def of(cls, event: feed.FireEvent) -> "FireStatusEvent":
-        return cls(
-            cursor=event.cursor, at=event.at, status=event.status, previous=event.previous, run=Run.of(event.run)
-        )
 
 
 @strawberry.type(description="A schedule was changed. Read from the event log in Postgres.")

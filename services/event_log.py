@@ -17,7 +17,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, text
+from sqlalchemy import Row, TextClause, func, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -103,6 +103,15 @@ _AFTER = text(f"""
     SELECT log.*, found.*
     FROM log LEFT JOIN found ON true
     ORDER BY found.xid, found.id
+""").columns(payload=JSONB())  # noqa: S608 - a constant
+
+_OF_RUN = text(f"""
+    SELECT {_EPOCH} AS epoch, id, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at
+    FROM events
+    WHERE run_id = :run_id AND account_id = :account_id AND kind = 'FIRE_STATUS'
+        AND (xid, id) > (CAST(:xid AS xid8), CAST(:id AS bigint))
+        AND xid < pg_snapshot_xmin(pg_current_snapshot())
+    ORDER BY xid, id LIMIT :limit
 """).columns(payload=JSONB())  # noqa: S608 - a constant
 
 # The newest of the rows to go stays, emptied, as the mark of how far the log reaches back: so the mark needs
@@ -204,6 +213,28 @@ class EventLog:
             return Page(found, found[-1].cursor, False, log.lag)
         last = Cursor(cursor.epoch, log.last_xid, log.last_id) if log.looked_through else cursor
         return Page(found, last, log.looked_through < span, log.lag)
+
+    async def of_run(self, account_id: str, run_id: UUID, *, after: Cursor | None, limit: int) -> list[Event]:
+        """The next events of one run after the cursor, at most `limit`; those that were pruned are gone.
+
+        Raises:
+            CursorExpired: the cursor is of another log.
+        """
+        place = {"xid": after.xid if after else 0, "id": after.id if after else 0}
+        parameters = {"account_id": account_id, "run_id": run_id, "limit": limit, **place}
+        async with self._database.read() as connection:
+            rows = (await connection.execute(_OF_RUN, parameters)).all()
+        if after is not None and rows and _unsigned(rows[0].epoch) != after.epoch:
+            raise CursorExpired
+        return [_to_event(_unsigned(row.epoch), row) for row in rows]
+
+    async def count_of_run(self, account_id: str, run_id: UUID) -> int:
+        """How many events of the run are kept."""
+        query = select(func.count()).where(
+            events.c.run_id == run_id, events.c.account_id == account_id, events.c.kind == EventKind.FIRE_STATUS
+        )
+        async with self._database.read() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def prune(self, older_than: timedelta) -> int:
         """Delete the events that are older than this; cursors from before them expire. The number of deleted

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
+from uuid import UUID
 
 import structlog
 
@@ -118,6 +119,14 @@ class Feed:
         subscriber = Subscriber(account_id, kind, matches, self._queue_limit)
         subscriber.position = None if after is None else Cursor.decode(after)
         return self._batches(subscriber)
+
+    async def of_run(self, account_id: str, run_id: UUID, *, after: str | None, limit: int) -> list[Event]:
+        """What has happened to one run, in order. Raises `InvalidInput` and `CursorExpired` for the cursor."""
+        place = None if after is None else Cursor.decode(after)
+        return await self._log.of_run(account_id, run_id, after=place, limit=limit)
+
+    async def count_of_run(self, account_id: str, run_id: UUID) -> int:
+        return await self._log.count_of_run(account_id, run_id)
 
     async def run(self) -> None:
         """Be the tailer of this process until cancelled; goes on by itself after an outage of Postgres."""
