@@ -59,7 +59,7 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def working(base: Foundation, connected: Client) -> AsyncIterator[None]:
+async def working(base: Foundation, connected: Client, grace: timedelta = GRACE) -> AsyncIterator[None]:
     """Poll the task queue and run the loops for as long as the block."""
     dirty = DirtyLoop(base.database, base.reconciler, base.listener)
     sweep = Duty(base.database, "sweep", SWEEP_EVERY, sweeper(base).sweep)
@@ -71,7 +71,7 @@ async def working(base: Foundation, connected: Client) -> AsyncIterator[None]:
         periodically("audit", ASK_EVERY, audit.turn),
         periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
     )
-    async with http_client() as http, loops, temporal_worker(base, connected, AcpClient(http)):
+    async with http_client() as http, loops, temporal_worker(base, connected, AcpClient(http), grace):
         yield
 
 
@@ -84,7 +84,7 @@ def auditor(base: Foundation) -> Auditor:
     return Auditor(base.database, base.notifier, base.starter, lost)
 
 
-def temporal_worker(base: Foundation, connected: Client, agents: AcpClient) -> Worker:
+def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grace: timedelta = GRACE) -> Worker:
     activities = RunActivities(
         claims=DueClaims(base.database, base.notifier),
         deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
@@ -97,7 +97,7 @@ def temporal_worker(base: Foundation, connected: Client, agents: AcpClient) -> W
         workflows=[ScheduledAgentRun],
         activities=activities.all(),
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
-        graceful_shutdown_timeout=GRACE,
+        graceful_shutdown_timeout=grace,
         # The workflow holds nothing that the sandbox could catch, and costs half without it.
         workflow_runner=UnsandboxedWorkflowRunner(),
     )

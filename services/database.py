@@ -53,7 +53,7 @@ class Database:
             asyncpg_url(url),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT.total_seconds(),
+            pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
             pool_pre_ping=True,
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
@@ -87,9 +87,10 @@ class Database:
                 yield connection
 
     async def ping(self) -> None:
-        """Raises `Unavailable` unless Postgres answers."""
-        async with self.read() as connection:
-            await connection.execute(text("SELECT 1"))
+        """Raises `Unavailable` unless Postgres answers within three seconds."""
+        with _unavailable():
+            async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()), self.read() as connection:
+                await connection.execute(text("SELECT 1"))
 
     async def identity(self) -> str:
         """Twelve hexadecimal digits that tell this database from every other, a restored copy of it included.

@@ -4,6 +4,7 @@ Every copy of a request carries the same key and the same bytes, from the run's 
 from Postgres, so a worker that takes over from a lost one goes on where the other left off.
 """
 
+import asyncio
 import hashlib
 import random
 import time
@@ -31,6 +32,9 @@ LONGEST_BACKOFF = timedelta(seconds=60)
 
 LOST = RunError(
     "WORKER_LOST", "The worker was lost while the request was under way; whether it arrived is unknown.", True
+)
+INTERRUPTED = RunError(
+    "INTERRUPTED", "The request was given up while it was under way; whether it arrived is unknown.", True
 )
 EXHAUSTED = RunError("RETRY_HORIZON_PASSED", "The agent could not be reached within the retry horizon.", False)
 API_KEY_UNREADABLE = RunError(
@@ -92,11 +96,22 @@ class Deliveries:
         if not isinstance(begun, _Request):
             return begun
         started = time.monotonic()
-        outcome = await self._send(begun)
+        try:
+            outcome = await self._send(begun)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._interrupted(begun, time.monotonic() - started))
+            raise
         async with self._database.transaction() as connection:
             step = await _close(connection, begun, outcome, time.monotonic() - started)
         self._notifier.poke()
         return step
+
+    async def _interrupted(self, request: _Request, seconds: float) -> None:
+        """Close an attempt that this worker gives up because it is stopped, or because the run is cancelled."""
+        async with self._database.transaction() as connection:
+            await _close_attempt(
+                connection, request.run.id, request.number, AttemptOutcome.UNKNOWN, INTERRUPTED, round(seconds * 1000)
+            )
 
     async def _begin(self, connection: AsyncConnection, run_id: UUID) -> _Request | DeliveryStep:
         run = await run_changes.locked(connection, run_id)

@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from nextfire.embedded import Temporal
 from nextfire.wiring import foundation
+from nextfire.worker import working
 from services.agent import AgentProtocol, AgentStatus
 from services.claims import NO_ACCOUNT
 from services.clock_spec import DesiredClock
@@ -25,7 +26,7 @@ from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason, sche
 from services.run import run_id as id_of_run
 from services.schedule import ClockStatus, InitialInput, OnUnknown, OverlapPolicy, clock_id
 from services.tables import new_id, runs
-from tests.agents.scripted import ScriptedAgent, drop, error, full, result, status, stream
+from tests.agents.scripted import ScriptedAgent, drop, error, full, hang, result, status, stream
 from tests.stack import EVERY_SECOND, Stack, definition, settings, stack
 from tests.waiting import eventually
 
@@ -212,6 +213,28 @@ async def test_queue_one_runs_the_waiting_fire_after_the_first_and_skips_the_res
     assert queued.fire_at < skipped.fire_at
     gate.set()
     assert (await running.ended(queued.id)).status is RunStatus.DELIVERED
+
+
+async def test_a_worker_that_is_stopped_leaves_no_attempt_open_and_the_next_one_goes_on(
+    database_url: str, temporal: Temporal, scripted_agent: ScriptedAgent
+) -> None:
+    # given a worker in the middle of a request that the agent does not answer
+    scripted_agent.script(hang()).always(stream(full("Yes.")))
+    async with stack(database_url, temporal.address, worker=False) as api:
+        agent = await api.agent(scripted_agent.url)
+        schedule = await api.schedule(agent)
+        async with working(api.base, api.base.temporal, grace=timedelta(milliseconds=100)):
+            run = await api.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+            await scripted_agent.received(1)
+        # when it has been stopped
+        (attempt,) = (await api.services.runs.attempts_of([run.id]))[run.id]
+        # then the attempt says so, and another worker delivers under the same key
+        assert attempt.outcome is AttemptOutcome.UNKNOWN
+        assert attempt.error is not None
+        assert attempt.error.code == "INTERRUPTED"
+        async with working(api.base, api.base.temporal):
+            assert (await api.ended(run.id)).status is RunStatus.DELIVERED
+        assert len({each.key for each in await scripted_agent.received(2)}) == 1
 
 
 async def test_a_database_has_a_task_queue_of_its_own(database_url: str, temporal: Temporal) -> None:
