@@ -17,14 +17,17 @@ from nextfire.wiring import Foundation, closing, foundation, in_background
 from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
 from services.agents import Agents
+from services.backfills import Backfills
 from services.database import Database
 from services.errors import Unavailable
 from services.feed import Feed
+from services.interventions import Interventions
 from services.manual_runs import ManualRuns
 from services.principals import OPEN_ACTOR
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
 from services.schedules import Schedules
+from services.skips import Skips
 
 FEED_POOL_SIZE = 3
 
@@ -96,7 +99,10 @@ async def api_services(base: Foundation) -> AsyncIterator[Services]:
             schedules=Schedules(database, notifier, base.reconciler),
             schedule_queries=ScheduleQueries(database),
             runs=Runs(database),
-            manual_runs=ManualRuns(database, notifier, base.starter),
+            skips=Skips(database, notifier, base.reconciler),
+            backfills=Backfills(database, notifier, base.starter),
+            manual_runs=ManualRuns(database, notifier, base.starter, base.reconciler),
+            interventions=Interventions(database, notifier, base.starter),
             live=base.live,
             feed=feed,
             server=ServerFacts(

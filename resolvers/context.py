@@ -7,13 +7,16 @@ from uuid import UUID
 
 from resolvers.loaders import Loaders
 from services.agents import Agents
+from services.backfills import Backfills
 from services.feed import Feed
+from services.interventions import Interventions
 from services.live_reader import LiveReader
 from services.manual_runs import ManualRuns
 from services.principals import Actor
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
 from services.schedules import Schedules
+from services.skips import Skips
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class Services:
     schedules: Schedules
     schedule_queries: ScheduleQueries
     runs: Runs
+    skips: Skips
+    backfills: Backfills
     manual_runs: ManualRuns
+    interventions: Interventions
     live: LiveReader
     feed: Feed
     server: ServerFacts

@@ -9,7 +9,7 @@ from resolvers.context import Context
 from resolvers.ids import Kind, key_of
 from services.errors import Issue
 from services.manual_runs import AgentRunRequest
-from services.run import Attempt, Message, Run, Task
+from services.run import Attempt, Message, Resolution, Run, Task
 from services.runs import RunFilter, RunStats
 from services.schedule import Schedule
 
@@ -83,12 +83,24 @@ async def run_agent(context: Context, request: AgentRunRequest, issues: tuple[Is
 
 
 async def trigger(
-    context: Context, schedule_id: UUID, *, idempotency_key: str | None, note: str | None
+    context: Context, schedule_id: UUID, *, idempotency_key: str | None, note: str | None, skip_next_fire: bool
 ) -> tuple[Run, Schedule]:
     """The run, and its schedule as it is after it."""
     run = await context.services.manual_runs.trigger(
-        context.actor, schedule_id, idempotency_key=idempotency_key, note=note
+        context.actor, schedule_id, idempotency_key=idempotency_key, note=note, skip_next_fire=skip_next_fire
     )
     context.changed(schedule_id)
     found = await context.services.schedule_queries.get_many(context.actor, [schedule_id])
     return run, found[schedule_id]
+
+
+async def retry(context: Context, run_id: UUID, *, idempotency_key: str | None, note: str | None) -> Run:
+    run = await context.services.interventions.retry(context.actor, run_id, idempotency_key=idempotency_key, note=note)
+    context.forget()
+    return run
+
+
+async def resolve(context: Context, run_id: UUID, resolution: Resolution, *, note: str | None) -> Run:
+    run = await context.services.interventions.resolve(context.actor, run_id, resolution, note=note)
+    context.forget()
+    return run

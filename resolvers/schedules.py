@@ -1,12 +1,14 @@
 """Schedules: by id, by name, by page, their history, and the commands on them."""
 
 from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from resolvers import filters, paging
 from resolvers.context import Context
 from resolvers.ids import Kind, key_of
 from services import fields
+from services.backfills import Span
 from services.definition import Difference
 from services.errors import Issue
 from services.schedule import Definition, Schedule
@@ -152,3 +154,40 @@ async def delete(context: Context, schedule_id: UUID, *, expected_version: int |
     )
     context.changed(schedule.id)
     return schedule
+
+
+async def skip_fire(
+    context: Context, schedule_id: UUID, fire_at: datetime | None, *, note: str | None, issues: tuple[Issue, ...]
+) -> tuple[Schedule, datetime]:
+    at = await context.services.skips.skip(context.actor, schedule_id, fire_at, note=note, issues=issues)
+    return await _after(context, schedule_id), at
+
+
+async def unskip_fire(
+    context: Context, schedule_id: UUID, fire_at: datetime | None, *, note: str | None, issues: tuple[Issue, ...]
+) -> tuple[Schedule, datetime]:
+    at = await context.services.skips.unskip(context.actor, schedule_id, fire_at, note=note, issues=issues)
+    return await _after(context, schedule_id), at
+
+
+async def plan_backfill(
+    context: Context, schedule_id: UUID, span: Span, issues: tuple[Issue, ...]
+) -> tuple[Schedule, tuple[datetime, ...]]:
+    fires = await context.services.backfills.plan(context.actor, schedule_id, span, issues)
+    return await _after(context, schedule_id), fires
+
+
+async def backfill(
+    context: Context, schedule_id: UUID, span: Span, *, idempotency_key: str | None, issues: tuple[Issue, ...]
+) -> tuple[Schedule, tuple[datetime, ...]]:
+    fires = await context.services.backfills.start(
+        context.actor, schedule_id, span, idempotency_key=idempotency_key, issues=issues
+    )
+    return await _after(context, schedule_id), fires
+
+
+async def _after(context: Context, schedule_id: UUID) -> Schedule:
+    """The schedule as it is after what was done to it."""
+    context.changed(schedule_id)
+    found = await context.services.schedule_queries.get_many(context.actor, [schedule_id])
+    return found[schedule_id]

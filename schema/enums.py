@@ -7,7 +7,7 @@ import strawberry
 from services.agent import AgentProtocol, AgentStatus, DeliveryMethod
 from services.live import LiveStatus
 from services.principals import PrincipalType
-from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason
+from services.run import AttemptOutcome, InterventionKind, Resolution, RunStatus, RunTrigger, SkipReason
 from services.schedule import (
     Author,
     ChangeKind,
@@ -184,6 +184,21 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
             "RUN_ALL": "Run each one that is within the catch-up window.",
             "RUN_LATEST": "Run only the latest one within the catch-up window.",
             "RUN_NONE": "Run none of them.",
+        },
+    ),
+    Resolution: (
+        "What a person found out about a run that is UNKNOWN.",
+        {
+            "DELIVERED": "The agent got it: the run becomes DELIVERED.",
+            "NOT_DELIVERED": "The agent did not get it: the run becomes FAILED, and can be retried.",
+        },
+    ),
+    InterventionKind: (
+        "What a person did about a run that had ended.",
+        {
+            "RETRIED": "Let it go on with retryRun.",
+            "RESOLVED_DELIVERED": "Said with resolveRun that the agent got it.",
+            "RESOLVED_NOT_DELIVERED": "Said with resolveRun that the agent did not get it.",
         },
     ),
     OnUnknown: (

@@ -1,5 +1,6 @@
 """The failures that a mutation answers as members of its union, and the one table that says which error is which."""
 
+from datetime import datetime
 from typing import Any, Self
 
 import strawberry
@@ -90,6 +91,17 @@ class IdempotencyKeyReused(UserError):
     pass
 
 
+@strawberry.type(description="The schedule does not fire at that time; nothing was changed.")
+class FireNotFound(UserError):
+    nearest: list[datetime] = strawberry.field(
+        description="The due times to come next to it, the one before and the one after, as far as there are any."
+    )
+
+    @classmethod
+    def of(cls, error: errors.FireNotFound) -> Self:
+        return cls(**common(error), nearest=[*error.nearest])
+
+
 @strawberry.type(description="Temporal did not answer in time; nothing was changed.")
 class ClockUnavailable(UserError):
     retry_after_seconds: int = strawberry.field(description="After how many seconds to try again.")
@@ -106,13 +118,13 @@ TYPES: dict[type[errors.UserError], tuple[type[UserError], ...]] = {
     errors.NameTaken: (NameTaken,),
     errors.VersionConflict: (VersionConflict, AgentVersionConflict),
     errors.IdempotencyKeyReused: (IdempotencyKeyReused,),
+    errors.FireNotFound: (FireNotFound,),
     errors.ClockUnavailable: (ClockUnavailable,),
 }
 """What becomes of an error in a field whose union has the type; in every other field it is a top-level error."""
 
 TOP_LEVEL: tuple[type[errors.UserError], ...] = (
     errors.CursorExpired,
-    errors.FireNotFound,
     errors.AgentFailure,
     errors.CountChanged,
 )

@@ -23,32 +23,47 @@ from schema.results import (
     AgentRegistered,
     AgentRunStarted,
     AgentUpdated,
+    BackfillPlanned,
+    BackfillScheduleResult,
+    BackfillStarted,
     CreateScheduleResult,
     DeleteAgentResult,
     DeleteScheduleResult,
+    FireSkipped,
+    FireUnskipped,
     PauseScheduleResult,
     RegisterAgentResult,
+    ResolveRunResult,
     ResumeScheduleResult,
+    RetryRunResult,
     RunAgentResult,
+    RunResolved,
+    RunRetried,
     ScheduleCreated,
     ScheduleDeleted,
     SchedulePaused,
     ScheduleResumed,
     ScheduleTriggered,
     ScheduleUpdated,
+    SkipFireResult,
     TriggerScheduleResult,
+    UnskipFireResult,
     UpdateAgentResult,
     UpdateScheduleResult,
 )
+from schema.run_inputs import ResolveRunInput, RetryRunInput
 from schema.schedule_inputs import (
+    BackfillScheduleInput,
     CreateScheduleInput,
     ScheduleActionInput,
+    SkipFireInput,
     TriggerScheduleInput,
     UpdateScheduleInput,
     definition,
     schedule_changes,
 )
 from schema.values import FieldChange
+from services.backfills import Span
 from services.manual_runs import AgentRunRequest
 from services.schedule import OnUnknown
 
@@ -174,5 +189,75 @@ class Mutation:
             key_of(Kind.SCHEDULE, input.id),
             idempotency_key=given(input.idempotency_key),
             note=given(input.note),
+            skip_next_fire=bool(given(input.skip_next_fire)),
         )
         return ScheduleTriggered(schedule=Schedule.of(schedule), run=Run.of(run))
+
+    @resolved(
+        "Skip one fire to come, however far away, also while Temporal is down. A skipped one stays as it is.",
+        schedules=True,
+    )
+    async def skip_fire(self, info: Info, input: Annotated[SkipFireInput, _INPUT]) -> SkipFireResult:
+        reader = Reader()
+        schedule, fire_at = await schedules.skip_fire(
+            info.context,
+            key_of(Kind.SCHEDULE, input.id),
+            reader.time(input.fire_at, "input", "fireAt"),
+            note=given(input.note),
+            issues=reader.issues,
+        )
+        return FireSkipped(schedule=Schedule.of(schedule), fire_at=fire_at)
+
+    @resolved("Let a skipped fire run after all. One that is not skipped stays as it is.", schedules=True)
+    async def unskip_fire(self, info: Info, input: Annotated[SkipFireInput, _INPUT]) -> UnskipFireResult:
+        reader = Reader()
+        schedule, fire_at = await schedules.unskip_fire(
+            info.context,
+            key_of(Kind.SCHEDULE, input.id),
+            reader.time(input.fire_at, "input", "fireAt"),
+            note=given(input.note),
+            issues=reader.issues,
+        )
+        return FireUnskipped(schedule=Schedule.of(schedule), fire_at=fire_at)
+
+    @resolved(
+        "Run the due times of a span of the past that have no run, or whose run was MISSED, as the schedule is now: "
+        "paused or not, and whatever overlaps. A due time has one run, however often this is asked for.",
+        schedules=True,
+    )
+    async def backfill_schedule(
+        self, info: Info, input: Annotated[BackfillScheduleInput, _INPUT]
+    ) -> BackfillScheduleResult:
+        reader = Reader()
+        schedule_id, key = key_of(Kind.SCHEDULE, input.id), given(input.idempotency_key)
+        first, last = reader.time(input.from_, "input", "from"), reader.time(input.to, "input", "to")
+        span = Span(first, last, given(input.note))
+        if given(input.dry_run):
+            schedule, fires = await schedules.plan_backfill(info.context, schedule_id, span, reader.issues)
+            return BackfillPlanned(schedule=Schedule.of(schedule), fires=[*fires])
+        schedule, fires = await schedules.backfill(
+            info.context, schedule_id, span, idempotency_key=key, issues=reader.issues
+        )
+        return BackfillStarted(schedule=Schedule.of(schedule), fires=[*fires])
+
+    @resolved(
+        "Let a run that was not delivered go on: the same key, the same bytes, and its retry horizon anew. One that is "
+        "under way stays as it is. A MISSED run, of which nothing was sent, is rendered from the schedule as it is.",
+        schedules=True,
+    )
+    async def retry_run(self, info: Info, input: Annotated[RetryRunInput, _INPUT]) -> RetryRunResult:
+        run = await runs.retry(
+            info.context,
+            key_of(Kind.RUN, input.id),
+            idempotency_key=given(input.idempotency_key),
+            note=given(input.note),
+        )
+        return RunRetried(run=Run.of(run))
+
+    @resolved(
+        "Say of a run that is UNKNOWN whether the agent got it. Who said what stands in its interventions.",
+        schedules=True,
+    )
+    async def resolve_run(self, info: Info, input: Annotated[ResolveRunInput, _INPUT]) -> ResolveRunResult:
+        run = await runs.resolve(info.context, key_of(Kind.RUN, input.id), input.outcome, note=given(input.note))
+        return RunResolved(run=Run.of(run))

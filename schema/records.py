@@ -8,7 +8,7 @@ import strawberry
 
 from resolvers.ids import Kind, encode
 from schema.scalars import JSON
-from schema.values import Cadence, InitialInput, Label, Principal, RunError, cadence_of
+from schema.values import Cadence, InitialInput, Label, Principal, RunError, RunIntervention, cadence_of
 from services import agent, run, schedule
 from services.agent import AgentProtocol, AgentStatus, DeliveryMethod
 from services.run import RunStatus, RunTrigger, SkipReason
@@ -151,13 +151,19 @@ class RunRecord(Node):
     )
     claimed_at: datetime = strawberry.field(description="When the fire got this run.")
     delivered_at: datetime | None = strawberry.field(
-        description="When the agent acknowledged the input; null until then."
+        description="When the agent acknowledged the input; null until then. Where a person said so instead, the "
+        "end of the last attempt."
     )
     finished_at: datetime | None = strawberry.field(description="When it came to its end; null until then.")
     latency_ms: int | None = strawberry.field(
         description="From fireAt to deliveredAt, in milliseconds; null until it is delivered."
     )
-    temporal_workflow_id: str = strawberry.field(description="The id of the Temporal workflow that runs it.")
+    temporal_workflow_id: str = strawberry.field(
+        description="The id of the Temporal workflow that runs it; each retry has another."
+    )
+    interventions: list[RunIntervention] = strawberry.field(
+        description="What people did about it after it had ended, in order: at most 100; empty for most."
+    )
     value: strawberry.Private[run.Run]
 
     @classmethod
@@ -176,6 +182,7 @@ class RunRecord(Node):
             finished_at=value.finished_at,
             latency_ms=value.latency_ms,
             temporal_workflow_id=value.temporal_workflow_id,
+            interventions=[RunIntervention.of(each) for each in value.interventions],
             value=value,
         )
 

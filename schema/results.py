@@ -1,5 +1,6 @@
 """What the mutations answer: the success, or one of the failures that a caller must expect."""
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -7,6 +8,7 @@ import strawberry
 from schema.errors import (
     AgentVersionConflict,
     ClockUnavailable,
+    FireNotFound,
     Forbidden,
     IdempotencyKeyReused,
     InvalidInput,
@@ -70,6 +72,40 @@ class ScheduleTriggered:
     run: Run = strawberry.field(description="The run, to be followed with fireStatus.")
 
 
+@strawberry.type(description="The fire will not run: the claim records it as SKIPPED, SKIP_REQUESTED.")
+class FireSkipped:
+    schedule: Schedule = strawberry.field(description="The schedule as it is now.")
+    fire_at: datetime = strawberry.field(description="The fire that is skipped.")
+
+
+@strawberry.type(description="The fire will run.")
+class FireUnskipped:
+    schedule: Schedule = strawberry.field(description="The schedule as it is now.")
+    fire_at: datetime = strawberry.field(description="The fire that is not skipped.")
+
+
+@strawberry.type(description="What the backfill would run; nothing was done.")
+class BackfillPlanned:
+    schedule: Schedule = strawberry.field(description="The schedule as it is now.")
+    fires: list[datetime] = strawberry.field(description="The due times that have no run, or whose run was MISSED.")
+
+
+@strawberry.type(description="The runs are written down, and their workflows are started or will be shortly.")
+class BackfillStarted:
+    schedule: Schedule = strawberry.field(description="The schedule as it is now.")
+    fires: list[datetime] = strawberry.field(description="The due times that are run; each other had its run already.")
+
+
+@strawberry.type(description="The run goes on, or was under way already.")
+class RunRetried:
+    run: Run = strawberry.field(description="The run, to be followed with fireStatus.")
+
+
+@strawberry.type(description="The run has the end that a person gave it.")
+class RunResolved:
+    run: Run = strawberry.field(description="The run as it is now.")
+
+
 RegisterAgentResult = Annotated[
     AgentRegistered | InvalidInput | NameTaken | Forbidden,
     strawberry.union("RegisterAgentResult", description="What registerAgent answers."),
@@ -109,4 +145,24 @@ DeleteScheduleResult = Annotated[
 TriggerScheduleResult = Annotated[
     ScheduleTriggered | InvalidInput | NotFound | Forbidden | IdempotencyKeyReused | ClockUnavailable,
     strawberry.union("TriggerScheduleResult", description="What triggerSchedule answers."),
+]
+SkipFireResult = Annotated[
+    FireSkipped | InvalidInput | NotFound | Forbidden | FireNotFound,
+    strawberry.union("SkipFireResult", description="What skipFire answers."),
+]
+UnskipFireResult = Annotated[
+    FireUnskipped | InvalidInput | NotFound | Forbidden | FireNotFound,
+    strawberry.union("UnskipFireResult", description="What unskipFire answers."),
+]
+BackfillScheduleResult = Annotated[
+    BackfillPlanned | BackfillStarted | InvalidInput | NotFound | Forbidden | IdempotencyKeyReused | ClockUnavailable,
+    strawberry.union("BackfillScheduleResult", description="What backfillSchedule answers."),
+]
+RetryRunResult = Annotated[
+    RunRetried | InvalidInput | NotFound | Forbidden | IdempotencyKeyReused | ClockUnavailable,
+    strawberry.union("RetryRunResult", description="What retryRun answers."),
+]
+ResolveRunResult = Annotated[
+    RunResolved | InvalidInput | NotFound | Forbidden,
+    strawberry.union("ResolveRunResult", description="What resolveRun answers."),
 ]

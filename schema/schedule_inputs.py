@@ -19,6 +19,7 @@ ABSENT = strawberry.UNSET
 NAME = "1 to 64 of a-z, 0-9 and -; not the name of another live schedule of the agent."
 DESCRIPTION = "At most 1,000 characters."
 NOTE = "Why: at most 1,000 characters, kept with the change."
+RUN_NOTE = "Why: at most 1,000 characters, kept with the run."
 VERSION = "The version that the caller has read; at any version if absent."
 KEY = "One key, one effect: at most 200 characters. The same request again answers the same."
 
@@ -141,7 +142,32 @@ class ScheduleActionInput:
 class TriggerScheduleInput:
     id: strawberry.ID = strawberry.field(description="The schedule.")
     idempotency_key: str | None = strawberry.field(default=ABSENT, description=KEY)
-    note: str | None = strawberry.field(default=ABSENT, description="Why: at most 1,000 characters, kept with the run.")
+    note: str | None = strawberry.field(default=ABSENT, description=RUN_NOTE)
+    skip_next_fire: bool | None = strawberry.field(
+        default=False,
+        description="Whether the next fire that no one asked to skip is skipped in the same change, if there is one.",
+    )
+
+
+@strawberry.input(description="One fire to come of a schedule.")
+class SkipFireInput:
+    id: strawberry.ID = strawberry.field(description="The schedule.")
+    fire_at: datetime = strawberry.field(
+        description="The nominal time, to the second. It names an instant: of a wall time that comes twice, one."
+    )
+    note: str | None = strawberry.field(default=ABSENT, description=NOTE)
+
+
+@strawberry.input(description="A span of due times of the past.")
+class BackfillScheduleInput:
+    id: strawberry.ID = strawberry.field(description="The schedule.")
+    from_: datetime = strawberry.field(
+        name="from", description="The beginning, included: 1970 or later. The span may hold 1,000 due times at most."
+    )
+    to: datetime = strawberry.field(description="The end, included: a time that has passed.")
+    dry_run: bool | None = strawberry.field(default=False, description="Whether to answer only what would be run.")
+    idempotency_key: str | None = strawberry.field(default=ABSENT, description=KEY)
+    note: str | None = strawberry.field(default=ABSENT, description=RUN_NOTE)
 
 
 def cadence(reader: Reader, input: CadenceInput, path: tuple[str, ...]) -> Cadence:

@@ -13,7 +13,7 @@ from services import cadence as cadences
 from services import definition, principals, run, runs, schedule, schedule_queries
 from services.errors import InvalidInput as InvalidCadence
 from services.principals import PrincipalType
-from services.run import AttemptOutcome
+from services.run import AttemptOutcome, InterventionKind
 from services.schedule import Author, ChangeKind
 
 
@@ -122,7 +122,9 @@ class SchedulePermissions:
 
 @strawberry.type(description="One field of a schedule before and after a change, in the form of the API's input.")
 class FieldChange:
-    field: str = strawberry.field(description="The name of the field, as in UpdateScheduleInput.")
+    field: str = strawberry.field(
+        description="The name of the field, as in UpdateScheduleInput; or skippedFires, the skipped fires to come."
+    )
     before: JSON | None = strawberry.field(description="What it held; null for nothing, and in the first version.")
     after: JSON | None = strawberry.field(description="What it holds since; null for nothing.")
 
@@ -165,6 +167,18 @@ class RunError:
     @classmethod
     def of(cls, value: run.RunError | None) -> "RunError | None":
         return cls(code=value.code, message=value.message, retryable=value.retryable) if value else None
+
+
+@strawberry.type(description="What a person did about a run that had ended. Read from Postgres.")
+class RunIntervention:
+    kind: InterventionKind = strawberry.field(description="What was done.")
+    at: datetime = strawberry.field(description="When it was done.")
+    by: Principal | None = strawberry.field(description="Who did it; null where nobody is known by name.")
+    note: str | None = strawberry.field(description="What that person had to say; null for nothing.")
+
+    @classmethod
+    def of(cls, value: run.Intervention) -> "RunIntervention":
+        return cls(kind=value.kind, at=value.at, by=Principal.of(value.by), note=value.note)
 
 
 @strawberry.type(description="One request to the agent for a run, written down before it is sent. Read from Postgres.")

@@ -288,8 +288,10 @@ async def _skip_requested(connection: AsyncConnection, fire: Fire) -> bool:
 
 
 async def _unfinished(connection: AsyncConnection, schedule_id: UUID | None, *, before: Run | None = None) -> list[Run]:
-    """The schedule's runs that have not ended, or of those the ones claimed before this one."""
-    query = select(*run_rows.COLUMNS).where(runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None))
+    """The schedule's runs that have not ended, or of those the ones claimed before this one; but for backfills."""
+    query = select(*run_rows.COLUMNS).where(
+        runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None), runs.c.trigger != RunTrigger.BACKFILL
+    )
     if before is not None:
         query = query.where(runs.c.id != before.id, runs.c.claimed_at < before.claimed_at)
     return [run_rows.to_run(row) for row in await connection.execute(query)]

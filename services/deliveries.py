@@ -119,7 +119,8 @@ class Deliveries:
         last = await _last_attempt(connection, run_id)
         if last is not None and last.outcome == AttemptOutcome.IN_FLIGHT:
             await _close_attempt(connection, run_id, last.n, AttemptOutcome.UNKNOWN, LOST, None)
-        if (ended := _ended(run, row, last)) is not None:
+        # Without a deadline nothing was sent since the run was retried: what came before counts no more.
+        if (ended := _ended(run, row, last if row.deadline_at else None)) is not None:
             return ended
         try:
             api_key = self._secrets.open(row.api_key) if row.api_key else None

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from services.claims import Claim, Claims, Next
-from services.run import RunStatus
+from services.run import RunStatus, RunTrigger
 from services.schedule import OverlapPolicy
 from services.tables import runs, schedules
 
@@ -39,6 +39,7 @@ class DueClaims(Claims):
                 runs.c.id == queued_run_id,
                 schedules.c.overlap_policy == OverlapPolicy.CANCEL_PREVIOUS,
                 earlier.c.finished_at.is_(None),
+                earlier.c.trigger != RunTrigger.BACKFILL,
                 earlier.c.claimed_at < runs.c.claimed_at,
             )
         )

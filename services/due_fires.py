@@ -47,19 +47,19 @@ class DueFires:
         self._database = database
         self._histories = Histories(database)
 
-    async def settle(self, schedule_id: UUID) -> int:
-        """Make the runs that one schedule lacks by now; how many. What is more than a few is left to the auditor."""
+    async def settle(self, schedule_id: UUID) -> list[Run]:
+        """Make the runs that one schedule lacks by now. What is more than a few is left to the auditor."""
         history = await self._histories.of(schedule_id)
         if history is None:
-            return 0
+            return []
         until = history.due_by(datetime.now(UTC))
         fires = tuple(islice(expected_fires(history.regimes, history.after, until), SETTLED_OF))
         if not fires:
-            return 0
-        made = []
+            return []
+        made: list[Run] = []
         for missing in await self.missing([Missing(schedule_id, fires)]):
             made += await self.claim(Missing(schedule_id, missing.fires[:SETTLED_AT_ONCE]))
-        return len(made)
+        return made
 
     async def missing(self, due: Sequence[Missing]) -> list[Missing]:
         """Of these due times, those without a run; schedules that lack none are left out."""
@@ -160,5 +160,7 @@ async def _skip_requested(connection: AsyncConnection, schedule_id: UUID, fire: 
 
 
 async def _unfinished(connection: AsyncConnection, schedule_id: UUID) -> list[Run]:
-    query = select(*run_rows.COLUMNS).where(runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None))
+    query = select(*run_rows.COLUMNS).where(
+        runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None), runs.c.trigger != RunTrigger.BACKFILL
+    )
     return [run_rows.to_run(row) for row in await connection.execute(query)]

@@ -123,7 +123,9 @@ class FireNotFound(UserError):
         self.fire_at = fire_at
         self.nearest = nearest
         self.path = path
-        super().__init__(f"The schedule does not fire at {fire_at:%Y-%m-%dT%H:%M:%SZ}.")
+        instead = " and ".join(f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in nearest)
+        advice = f"; the nearest to come: {instead}." if instead else ", and at no other time to come."
+        super().__init__(f"The schedule does not fire at {fire_at.isoformat().replace('+00:00', 'Z')}{advice}")
 
 
 class AgentFailure(UserError):

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -46,3 +46,10 @@ async def first_result(
     if stored.request_hash != digest:
         raise IdempotencyKeyReused("input", "idempotencyKey")
     return dict(stored.result)
+
+
+async def keep_result(connection: AsyncConnection, actor: Actor, key: str | None, result: dict[str, Any]) -> None:
+    """Replace the answer of the request that has just claimed the key, once it is known."""
+    if key is not None:
+        identity = {"account_id": actor.account_id, "actor": actor.key, "key": key}
+        await connection.execute(update(idempotency_keys).filter_by(**identity).values(result=result))

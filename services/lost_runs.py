@@ -12,7 +12,7 @@ from sqlalchemy import Row, func, select, update
 from services import run_changes
 from services.database import Database
 from services.run import RunStatus, RunTrigger
-from services.starter import Pending, Starter, manual_workflow_id
+from services.starter import Pending, Starter, following_workflow_id
 from services.tables import runs
 from services.wakeup import Notifier
 
@@ -73,7 +73,7 @@ class LostRuns:
                 return False
             if state is WorkflowState.CANCELLED:
                 return await self._cancelled(row.id)
-            workflow_id = _following(row.id, row.temporal_workflow_id)
+            workflow_id = following_workflow_id(row.id, row.temporal_workflow_id)
             if not await self._release(row.id, row.temporal_workflow_id, workflow_id):
                 return False
             log.warning("A run had lost its workflow", action="restart_run", run_id=str(row.id))
@@ -100,12 +100,3 @@ class LostRuns:
             await run_changes.finish(connection, run, RunStatus.CANCELLED)
         self._notifier.poke()
         return True
-
-
-def _following(lost_run_id: UUID, before: str) -> str:
-    """The id of the next workflow: the run's own, and then that with a number. Whoever works it out gets the same."""
-    own = manual_workflow_id(lost_run_id)
-    if not before.startswith(own):
-        return own
-    number = before.removeprefix(own).removeprefix(":")
-    return f"{own}:{int(number or 1) + 1}"

@@ -9,18 +9,20 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from services import fields, run_changes, run_rows
+from services import asked_runs, fields, run_rows
 from services.agent import Agent
 from services.agents import COLUMNS, to_agent
-from services.claims import delivery_columns, scheduled_order
+from services.claims import scheduled_order
 from services.database import Database
 from services.errors import InvalidInput, Issue, NotFound
 from services.idempotency import first_result
 from services.principals import Actor
-from services.rendering import Order, freeze
-from services.run import Run, RunStatus, RunTrigger, manual_key, run_id
-from services.schedule import InitialInput, OnUnknown
+from services.rendering import Order
+from services.run import Run, RunTrigger, manual_key, run_id
+from services.schedule import InitialInput, OnUnknown, Schedule
 from services.schedule_changes import locked
+from services.schedules import ClockKeeper
+from services.skips import skip_next
 from services.starter import Pending, Starter, manual_workflow_id
 from services.tables import agents, runs
 from services.wakeup import Notifier
@@ -42,14 +44,24 @@ class AgentRunRequest:
 
 
 class ManualRuns:
-    def __init__(self, database: Database, notifier: Notifier, starter: Starter) -> None:
+    def __init__(self, database: Database, notifier: Notifier, starter: Starter, clock: ClockKeeper) -> None:
         self._database = database
         self._notifier = notifier
         self._starter = starter
+        self._clock = clock
 
-    async def trigger(self, actor: Actor, schedule_id: UUID, *, idempotency_key: str | None, note: str | None) -> Run:
+    async def trigger(
+        self,
+        actor: Actor,
+        schedule_id: UUID,
+        *,
+        idempotency_key: str | None,
+        note: str | None,
+        skip_next_fire: bool = False,
+    ) -> Run:
         """One run of the schedule now, as it is defined now, paused or not.
 
+        With `skip_next_fire` it takes the place of the next fire that no one asked to skip, where there is one.
         Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`.
         """
         issues = fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey")
@@ -57,13 +69,19 @@ class ManualRuns:
         if issues:
             raise InvalidInput(tuple(issues))
         key = manual_key(idempotency_key or str(uuid7()))
-        request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note}
+        request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
         async with self._database.transaction() as connection:
             first = await first_result(connection, actor, idempotency_key, request, answer)
             if first is None:
-                await _insert_trigger(connection, actor, schedule_id, key, note)
-        return await self._started(UUID((first or answer)["runId"]))
+                schedule = await locked(connection, actor, schedule_id)
+                await _insert_trigger(connection, schedule, key, note)
+                if skip_next_fire:
+                    await skip_next(connection, actor, schedule, note)
+        run = await self._started(UUID((first or answer)["runId"]))
+        if skip_next_fire:
+            await self._clock.settle_soon(schedule_id)
+        return run
 
     async def run_agent(self, actor: Actor, request: AgentRunRequest, issues: tuple[Issue, ...] = ()) -> Run:
         """One run of an agent without a schedule. Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`."""
@@ -102,14 +120,10 @@ def _check(request: AgentRunRequest) -> tuple[Issue, ...]:
     return tuple(issues)
 
 
-async def _insert_trigger(
-    connection: AsyncConnection, actor: Actor, schedule_id: UUID, key: str, note: str | None
-) -> None:
-    schedule = await locked(connection, actor, schedule_id)
-    agent = await _agent(connection, schedule.agent_id)
+async def _insert_trigger(connection: AsyncConnection, schedule: Schedule, key: str, note: str | None) -> None:
+    agent = await asked_runs.agent_of(connection, schedule.agent_id)
     order = scheduled_order(schedule, key, RunTrigger.MANUAL, datetime.now(UTC))
-    values = delivery_columns(schedule.definition, schedule, agent)
-    await _insert(connection, order, agent, values | {"schedule_version": schedule.version, "note": note})
+    await asked_runs.insert(connection, order, agent, asked_runs.columns(schedule, agent, note))
 
 
 async def _insert_agent_run(connection: AsyncConnection, actor: Actor, request: AgentRunRequest, key: str) -> None:
@@ -134,33 +148,7 @@ async def _insert_agent_run(connection: AsyncConnection, actor: Actor, request: 
         "creator_principal": actor.to_json(),
         "schedule_version": 0,
     }
-    await _insert(connection, order, agent, values)
-
-
-async def _insert(connection: AsyncConnection, order: Order, agent: Agent, values: dict[str, Any]) -> None:
-    inserted = await run_changes.insert_once(
-        connection,
-        values
-        | {
-            "id": order.run_id,
-            "account_id": agent.account_id,
-            "schedule_id": order.schedule_id,
-            "agent_id": agent.id,
-            "fire_key": order.fire_key,
-            "trigger": order.trigger,
-            "fire_at": order.fire_at,
-            "status": RunStatus.CLAIMED,
-            "task_id": order.task_id,
-            "temporal_workflow_id": manual_workflow_id(order.run_id),
-        },
-    )
-    if inserted is not None:
-        await freeze(connection, order, agent)
-
-
-async def _agent(connection: AsyncConnection, agent_id: UUID) -> Agent:
-    """The agent of a schedule, deleted or not: a run for a deleted one is recorded, and then skipped."""
-    return to_agent((await connection.execute(select(*COLUMNS).where(agents.c.id == agent_id))).one())
+    await asked_runs.insert(connection, order, agent, values)
 
 
 async def _live_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID, *path: str) -> Agent:

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from services.agent import DeliveryMethod
+from services.principals import Principal
 
 
 class RunTrigger(StrEnum):
@@ -53,6 +54,19 @@ class AttemptOutcome(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
+class Resolution(StrEnum):
+    """What a person found out about a run of which nobody could know whether the agent got it."""
+
+    DELIVERED = "DELIVERED"
+    NOT_DELIVERED = "NOT_DELIVERED"
+
+
+class InterventionKind(StrEnum):
+    RETRIED = "RETRIED"
+    RESOLVED_DELIVERED = "RESOLVED_DELIVERED"
+    RESOLVED_NOT_DELIVERED = "RESOLVED_NOT_DELIVERED"
+
+
 @dataclass(frozen=True, slots=True)
 class RunError:
     """Why a run failed or is being retried; `retryable` says whether the same request may yet succeed."""
@@ -80,6 +94,33 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class Intervention:
+    """What a person did about a run that had ended: who, when, why."""
+
+    kind: InterventionKind
+    at: datetime
+    by: Principal | None
+    note: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind.value,
+            "at": self.at.astimezone(UTC).isoformat(),
+            "by": self.by.to_json() if self.by else None,
+            "note": self.note,
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Intervention":
+        return cls(
+            kind=InterventionKind(stored["kind"]),
+            at=datetime.fromisoformat(stored["at"]),
+            by=Principal.from_json(stored["by"]) if stored["by"] else None,
+            note=stored["note"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     id: UUID
     account_id: str
@@ -99,6 +140,7 @@ class Run:
     delivered_at: datetime | None
     finished_at: datetime | None
     temporal_workflow_id: str
+    interventions: tuple[Intervention, ...]
 
     @property
     def latency_ms(self) -> int | None:

@@ -8,17 +8,30 @@ from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import run_rows
+from services import run_rows, schedule_rows
 from services.event_log import append
 from services.feed_event import EventKind
 from services.run import Run, RunStatus
-from services.tables import runs
+from services.schedule import Schedule
+from services.tables import runs, schedules
 
 
 async def locked(connection: AsyncConnection, run_id: UUID) -> Run:
     """The run under its row lock; it must exist."""
     query = select(*run_rows.COLUMNS).where(runs.c.id == run_id).with_for_update()
     return run_rows.to_run((await connection.execute(query)).one())
+
+
+async def locked_schedule(connection: AsyncConnection, run_id: UUID) -> Schedule | None:
+    """The run's schedule under its row lock, deleted or not: taken before the run's, as the claim does."""
+    query = (
+        select(*schedule_rows.COLUMNS)
+        .join(runs, runs.c.schedule_id == schedules.c.id)
+        .where(runs.c.id == run_id)
+        .with_for_update(of=schedules)
+    )
+    row = (await connection.execute(query)).first()
+    return schedule_rows.to_schedule(row) if row is not None else None
 
 
 async def insert_once(connection: AsyncConnection, values: dict[str, Any]) -> Run | None:

@@ -8,6 +8,7 @@ from services.agent import DeliveryMethod
 from services.run import (
     Attempt,
     AttemptOutcome,
+    Intervention,
     Message,
     Run,
     RunError,
@@ -37,6 +38,7 @@ COLUMNS = [
     runs.c.delivered_at,
     runs.c.finished_at,
     runs.c.temporal_workflow_id,
+    runs.c.interventions,
 ]
 TASK_COLUMNS = [
     tasks.c.id,
@@ -79,6 +81,7 @@ def to_run(row: Row[Any]) -> Run:
         delivered_at=row.delivered_at,
         finished_at=row.finished_at,
         temporal_workflow_id=row.temporal_workflow_id,
+        interventions=tuple(Intervention.from_json(each) for each in row.interventions),
     )
 
 

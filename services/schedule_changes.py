@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import schedule_rows
-from services.definition import to_json
+from services.definition import Difference, to_json
 from services.errors import NotFound, VersionConflict
 from services.event_log import append
 from services.feed_event import EventKind
@@ -46,8 +46,13 @@ async def change(
     kind: ChangeKind,
     columns: dict[str, Any],
     note: str | None,
+    *,
+    skips: Difference | None = None,
 ) -> Schedule:
-    """Write the columns of a schedule that the caller has locked; its version grows by one."""
+    """Write the columns of a schedule that the caller has locked; its version grows by one.
+
+    `skips` is what changed of its skipped fires, which are not part of its definition.
+    """
     changed = await connection.execute(
         update(schedules)
         .where(schedules.c.id == schedule.id)
@@ -60,14 +65,23 @@ async def change(
         .returning(*schedule_rows.COLUMNS)
     )
     after = schedule_rows.to_schedule(changed.one())
-    await record(connection, actor, after, kind, note)
+    await record(connection, actor, after, kind, note, skips=skips)
     return after
 
 
 async def record(
-    connection: AsyncConnection, actor: Actor, schedule: Schedule, kind: ChangeKind, note: str | None
+    connection: AsyncConnection,
+    actor: Actor,
+    schedule: Schedule,
+    kind: ChangeKind,
+    note: str | None,
+    *,
+    skips: Difference | None = None,
 ) -> None:
     """The revision and the event of the version that the schedule is at."""
+    definition = to_json(schedule.definition)
+    if skips is not None:
+        definition[skips.field] = {"before": skips.before, "after": skips.after}
     await connection.execute(
         schedule_revisions.insert().values(
             schedule_id=schedule.id,
@@ -76,7 +90,7 @@ async def record(
             at=schedule.updated_at,
             by=actor.to_json(),
             note=note,
-            definition=to_json(schedule.definition),
+            definition=definition,
         )
     )
     await append(

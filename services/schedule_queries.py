@@ -156,6 +156,9 @@ def _skipped() -> ScalarSelect[Any]:
 
 def _to_revision(row: Any) -> Revision:
     before = from_json(row.before) if row.before is not None else None
+    changed = differences(before, from_json(row.definition))
+    if skips := row.definition.get("skippedFires"):
+        changed.append(Difference("skippedFires", skips["before"], skips["after"]))
     return Revision(
         schedule_id=row.schedule_id,
         version=row.version,
@@ -163,7 +166,7 @@ def _to_revision(row: Any) -> Revision:
         at=row.at,
         by=Principal.from_json(row.by) if row.by else None,
         note=row.note,
-        changed=tuple(differences(before, from_json(row.definition))),
+        changed=tuple(changed),
     )
 
 

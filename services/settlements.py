@@ -2,17 +2,17 @@
 
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import run_changes, schedule_rows
+from services import run_changes
 from services.database import Database
 from services.deliveries import Delivered, Ended
 from services.principals import Actor
 from services.run import Run, RunStatus
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change
-from services.tables import runs, schedules
+from services.tables import schedules
 from services.wakeup import Notifier
 
 FAILURES = (RunStatus.FAILED, RunStatus.UNKNOWN)
@@ -23,32 +23,20 @@ class Settlements:
         self._database = database
         self._notifier = notifier
 
-    async def settle(self, run_id: UUID, end: Delivered | Ended) -> UUID | None:
-        """Write the run's end; a run that has ended already stays as it is.
+    async def settle(self, run_id: UUID, end: Delivered | Ended, *, workflow_id: str | None = None) -> UUID | None:
+        """Write the run's end; a run that has ended already, or has another workflow by now, stays as it is.
 
         The id of the schedule where so many failures in a row have paused it, so that its clock can be paused as well.
         """
         async with self._database.transaction() as connection:
-            schedule = await _locked_schedule(connection, run_id)
+            schedule = await run_changes.locked_schedule(connection, run_id)
             run = await run_changes.locked(connection, run_id)
-            if run.finished_at is not None:
+            if run.finished_at is not None or workflow_id not in (None, run.temporal_workflow_id):
                 return None
             ended = await _finish(connection, run, end)
             paused = schedule is not None and await _count(connection, schedule, ended)
         self._notifier.poke()
         return schedule.id if schedule is not None and paused else None
-
-
-async def _locked_schedule(connection: AsyncConnection, run_id: UUID) -> Schedule | None:
-    """The schedule before the run, as the claim locks them."""
-    query = (
-        select(*schedule_rows.COLUMNS)
-        .join(runs, runs.c.schedule_id == schedules.c.id)
-        .where(runs.c.id == run_id)
-        .with_for_update(of=schedules)
-    )
-    row = (await connection.execute(query)).first()
-    return schedule_rows.to_schedule(row) if row is not None else None
 
 
 async def _finish(connection: AsyncConnection, run: Run, end: Delivered | Ended) -> Run:

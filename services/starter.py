@@ -1,6 +1,7 @@
 """Starting the workflows of runs whose rows come first: manual runs, and whatever was not started in time."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -21,6 +22,7 @@ BUDGET = timedelta(seconds=2)
 """How long a mutation waits for Temporal before it leaves the start to the worker."""
 OVERLOOKED_AFTER = timedelta(seconds=5)
 BATCH = 100
+AT_ONCE = 8
 
 
 class Workflows(Protocol):
@@ -41,6 +43,15 @@ def manual_workflow_id(run_id: UUID) -> str:
     return f"agent-run:{run_id}"
 
 
+def following_workflow_id(run_id: UUID, before: str) -> str:
+    """The id of the next workflow: the run's own, and then that with a number. Whoever works it out gets the same."""
+    own = manual_workflow_id(run_id)
+    if not before.startswith(own):
+        return own
+    number = before.removeprefix(own).removeprefix(":")
+    return f"{own}:{int(number or 1) + 1}"
+
+
 class Starter:
     def __init__(self, database: Database, workflows: Workflows) -> None:
         self._database = database
@@ -58,6 +69,21 @@ class Starter:
                 run_id=str(pending.run_id),
                 error=type(error).__name__,
             )
+
+    async def start_all_soon(self, pending: Sequence[Pending]) -> None:
+        """As many of these as Temporal takes in the same time; `start_overlooked` starts the rest. Never raises."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def start(each: Pending) -> None:
+            async with gate:
+                await self.start_soon(each)
+
+        starting = [asyncio.create_task(start(each)) for each in pending]
+        if starting:
+            _, late = await asyncio.wait(starting, timeout=BUDGET.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def start_overlooked(self) -> int:
         """Start every run that has waited for its workflow for a while; how many there were.

@@ -244,6 +244,7 @@ runs = Table(
     instant("finished_at", nullable=True),
     Column("temporal_workflow_id", Text, nullable=False),
     Column("temporal_run_id", Text),
+    Column("interventions", JSONB, nullable=False, server_default=text("'[]'::jsonb"), comment="append only"),
     UniqueConstraint("schedule_id", "fire_key"),
     one_of("trigger", RunTrigger),
     one_of("status", RunStatus),

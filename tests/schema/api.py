@@ -20,7 +20,7 @@ SECONDS = 30
 SCHEMA = build_schema(schedules=True)
 MUTATIONS: dict[str, Any] = dict(SCHEMA._schema.mutation_type.fields) if SCHEMA._schema.mutation_type else {}
 
-DETAILS = {"InvalidInput": "issues { path message }", "NameTaken": "suggestion"}
+DETAILS = {"InvalidInput": "issues { path message }", "NameTaken": "suggestion", "FireNotFound": "nearest"}
 """What is asked of a failure beyond its code, message and path."""
 
 
@@ -132,6 +132,8 @@ def input_type(mutation: str) -> str:
     """The name of the type of its input."""
     if mutation in ("pauseSchedule", "resumeSchedule", "deleteSchedule"):
         return "ScheduleActionInput"
+    if mutation == "unskipFire":
+        return "SkipFireInput"
     return f"{mutation[0].upper()}{mutation[1:]}Input"
 
 

@@ -1,6 +1,7 @@
 """What a service raises is answered as a member of the field's union, and where there is none, at the top level."""
 
-from datetime import timedelta
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ from resolvers.context import ServerFacts, Services
 from services.errors import (
     ClockUnavailable,
     CursorExpired,
+    FireNotFound,
     Forbidden,
     IdempotencyKeyReused,
     InvalidInput,
@@ -32,6 +34,11 @@ INPUTS: dict[str, dict[str, Any]] = {
     "resumeSchedule": {"id": ID},
     "deleteSchedule": {"id": ID},
     "triggerSchedule": {"id": ID},
+    "skipFire": {"id": ID, "fireAt": "2090-01-01T00:00:00Z"},
+    "unskipFire": {"id": ID, "fireAt": "2090-01-01T00:00:00Z"},
+    "backfillSchedule": {"id": ID, "from": "2020-01-01T00:00:00Z", "to": "2020-01-02T00:00:00Z"},
+    "retryRun": {"id": ID},
+    "resolveRun": {"id": ID, "outcome": "DELIVERED"},
 }
 INVALID = InvalidInput.of("This is wrong.", "input", "name")
 MISSING = NotFound("schedule", "input", "id")
@@ -39,6 +46,7 @@ FORBIDDEN = Forbidden("change", "schedule", "input", "id")
 TAKEN = NameTaken("schedule", "a", "a-2", "input", "name")
 REUSED = IdempotencyKeyReused("input", "idempotencyKey")
 AWAY = ClockUnavailable(timedelta(seconds=5))
+NO_FIRE = FireNotFound(datetime(2090, 1, 1, tzinfo=UTC), (), "input", "fireAt")
 ANSWERED: list[tuple[str, NextfireError]] = [
     *(("registerAgent", error) for error in (INVALID, FORBIDDEN, TAKEN)),
     *(("updateAgent", error) for error in (INVALID, MISSING, FORBIDDEN, TAKEN)),
@@ -50,6 +58,11 @@ ANSWERED: list[tuple[str, NextfireError]] = [
     *(("resumeSchedule", error) for error in (INVALID, MISSING, FORBIDDEN)),
     *(("deleteSchedule", error) for error in (INVALID, MISSING, FORBIDDEN)),
     *(("triggerSchedule", error) for error in (INVALID, MISSING, FORBIDDEN, REUSED, AWAY)),
+    *(("skipFire", error) for error in (INVALID, MISSING, FORBIDDEN, NO_FIRE)),
+    *(("unskipFire", error) for error in (INVALID, MISSING, FORBIDDEN, NO_FIRE)),
+    *(("backfillSchedule", error) for error in (INVALID, MISSING, FORBIDDEN, REUSED, AWAY)),
+    *(("retryRun", error) for error in (INVALID, MISSING, FORBIDDEN, REUSED, AWAY)),
+    *(("resolveRun", error) for error in (INVALID, MISSING, FORBIDDEN)),
 ]
 
 
@@ -70,7 +83,8 @@ def raising(error: Exception) -> Api:
     """A caller of a product in which everything raises the same."""
     service: Any = Raising(error)
     server = ServerFacts("0", True, "default", None, service.ping)
-    return Api(Services(service, service, service, service, service, service, service, server))
+    parts: dict[str, Any] = {each.name: service for each in fields(Services)}
+    return Api(Services(**parts | {"server": server}))
 
 
 @pytest.mark.parametrize(("mutation", "error"), ANSWERED, ids=lambda each: getattr(each, "code", each))

@@ -1,0 +1,145 @@
+"""What people do about runs that have ended: send once more, or say what became of one that nobody could know."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services import asked_runs, fields, run_changes, run_rows
+from services.agent import AgentStatus
+from services.database import Database
+from services.errors import InvalidInput, NotFound
+from services.idempotency import first_result
+from services.principals import Actor
+from services.run import Intervention, InterventionKind, Resolution, Run, RunError, RunStatus
+from services.starter import Pending, Starter
+from services.tables import attempts, runs
+from services.wakeup import Notifier
+
+MOST = 100
+"""Interventions of one run, which carries them all."""
+
+NOT_DELIVERED = RunError("NOT_DELIVERED", "A person looked, and the agent had not got it.", retryable=True)
+
+REFUSALS = {
+    RunStatus.DELIVERED: "This run was delivered; to have it run once more, trigger the schedule.",
+    RunStatus.SKIPPED: "This run was skipped, so there is nothing to repeat; to have it run now, trigger the schedule.",
+}
+KINDS = {
+    Resolution.DELIVERED: InterventionKind.RESOLVED_DELIVERED,
+    Resolution.NOT_DELIVERED: InterventionKind.RESOLVED_NOT_DELIVERED,
+}
+
+
+class Interventions:
+    """Every call is for one actor and sees that actor's account only."""
+
+    def __init__(self, database: Database, notifier: Notifier, starter: Starter) -> None:
+        self._database = database
+        self._notifier = notifier
+        self._starter = starter
+
+    async def retry(self, actor: Actor, run_id: UUID, *, idempotency_key: str | None, note: str | None) -> Run:
+        """Let a run that was not delivered go on, under the same key and with the same bytes.
+
+        Its retry horizon begins anew. A run that is under way stays as it is. Raises `InvalidInput`, `NotFound` and
+        `IdempotencyKeyReused`.
+        """
+        issues = fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey")
+        issues += fields.check_text(note, fields.MAX_NOTE, "input", "note")
+        if issues:
+            raise InvalidInput(tuple(issues))
+        request = {"operation": "retryRun", "run": str(run_id), "note": note}
+        going_on = None
+        async with self._database.transaction() as connection:
+            if await first_result(connection, actor, idempotency_key, request, {"runId": str(run_id)}) is None:
+                going_on = await _retry(connection, actor, run_id, note)
+        self._notifier.poke()
+        if going_on is not None:
+            await self._starter.start_soon(Pending(run_id, going_on.temporal_workflow_id, going_on.trigger))
+        async with self._database.read() as connection:
+            return await _read(connection, actor, run_id)
+
+    async def resolve(self, actor: Actor, run_id: UUID, resolution: Resolution, *, note: str | None) -> Run:
+        """Say of a run that is UNKNOWN whether the agent got it; saying the same again is no change.
+
+        Raises `InvalidInput` and `NotFound`.
+        """
+        if issues := fields.check_text(note, fields.MAX_NOTE, "input", "note"):
+            raise InvalidInput(tuple(issues))
+        async with self._database.transaction() as connection:
+            await _read(connection, actor, run_id)
+            run = await run_changes.locked(connection, run_id)
+            resolved = await _resolve(connection, actor, run, resolution, note)
+        self._notifier.poke()
+        return resolved
+
+
+async def _retry(connection: AsyncConnection, actor: Actor, run_id: UUID, note: str | None) -> Run | None:
+    """The run that goes on; None where it is under way."""
+    await _read(connection, actor, run_id)
+    schedule = await run_changes.locked_schedule(connection, run_id)
+    run = await run_changes.locked(connection, run_id)
+    if run.finished_at is None:
+        return None
+    if run.delivered_at is not None or run.status in REFUSALS or run.agent_id is None:
+        raise InvalidInput.of(REFUSALS.get(run.status, REFUSALS[RunStatus.DELIVERED]), "input", "id")
+    if schedule is not None and schedule.deleted_at is not None:
+        raise InvalidInput.of("The schedule of this run is deleted.", "input", "id")
+    agent = await asked_runs.agent_of(connection, run.agent_id)
+    if agent.status is AgentStatus.DELETED:
+        raise InvalidInput.of("The agent of this run is deleted.", "input", "id")
+    noted = _noted(run, actor, InterventionKind.RETRIED, note)
+    if schedule is not None and run.task_id is None:
+        return await asked_runs.take_up_missed(connection, schedule, agent, run, run.trigger, interventions=noted)
+    return await asked_runs.go_on(connection, run, interventions=noted)
+
+
+async def _resolve(
+    connection: AsyncConnection, actor: Actor, run: Run, resolution: Resolution, note: str | None
+) -> Run:
+    kind = KINDS[resolution]
+    if run.finished_at is not None and run.interventions and run.interventions[-1].kind is kind:
+        return run
+    if run.status is not RunStatus.UNKNOWN:
+        raise InvalidInput.of(f"Only a run that is UNKNOWN can be resolved; this one is {run.status}.", "input", "id")
+    noted = _noted(run, actor, kind, note)
+    if resolution is Resolution.NOT_DELIVERED:
+        error = NOT_DELIVERED.to_json()
+        return await run_changes.set_status(connection, run, RunStatus.FAILED, error=error, interventions=noted)
+    return await run_changes.set_status(
+        connection,
+        run,
+        RunStatus.DELIVERED,
+        error=None,
+        delivered_at=await _last_sent(connection, run),
+        interventions=noted,
+    )
+
+
+def _noted(run: Run, actor: Actor, kind: InterventionKind, note: str | None) -> list[dict[str, Any]]:
+    """The column with one more. Raises `InvalidInput` where there are too many."""
+    if len(run.interventions) >= MOST:
+        raise InvalidInput.of(f"There were {MOST} interventions in this run already.", "input", "id")
+    latest = Intervention(kind, datetime.now(UTC), actor.principal, note)
+    return [each.to_json() for each in (*run.interventions, latest)]
+
+
+async def _last_sent(connection: AsyncConnection, run: Run) -> datetime:
+    """The end of the last request: nobody knows better when the agent got it."""
+    query = select(attempts.c.at, attempts.c.duration_ms).where(attempts.c.run_id == run.id)
+    row = (await connection.execute(query.order_by(attempts.c.n.desc()).limit(1))).first()
+    if row is None:
+        return datetime.now(UTC)
+    ended: datetime = row.at + timedelta(milliseconds=row.duration_ms or 0)
+    return ended
+
+
+async def _read(connection: AsyncConnection, actor: Actor, run_id: UUID) -> Run:
+    query = select(*run_rows.COLUMNS).where(runs.c.id == run_id, runs.c.account_id == actor.account_id)
+    row = (await connection.execute(query)).first()
+    if row is None:
+        raise NotFound("run", "input", "id")
+    return run_rows.to_run(row)
