@@ -69,6 +69,7 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
     listener = Listener(database.url)
     clock = Clock(temporal, task_queue=task_queue)
     live = LiveReader(clock)
+    starter = Starter(database, TemporalWorkflows(temporal, task_queue=task_queue))
     key = settings.secret_key.get_secret_value() if settings.secret_key else None
     return Foundation(
         settings=settings,
@@ -79,8 +80,8 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
         temporal=temporal,
         clock=clock,
         live=live,
-        reconciler=Reconciler(database, clock, live),
-        starter=Starter(database, TemporalWorkflows(temporal, task_queue=task_queue)),
+        reconciler=Reconciler(database, clock, live, starter),
+        starter=starter,
         secrets=SecretBox(key),
     )
 

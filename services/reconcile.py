@@ -21,6 +21,7 @@ from services.due_fires import DueFires
 from services.errors import Unavailable
 from services.live_reader import LiveReader
 from services.schedule import ClockStatus, Schedule, ScheduleState
+from services.starter import Pending, Starter
 from services.tables import schedules
 from services.wakeup import Listener
 
@@ -51,10 +52,11 @@ class Drift:
 
 
 class Reconciler:
-    def __init__(self, database: Database, clock: Clock, live: LiveReader) -> None:
+    def __init__(self, database: Database, clock: Clock, live: LiveReader, starter: Starter) -> None:
         self._database = database
         self._clock = clock
         self._live = live
+        self._starter = starter
         self._leases = ClockLeases(database)
         self._due = DueFires(database)
         self._background: set[asyncio.Task[Outcome]] = set()
@@ -154,11 +156,15 @@ class Reconciler:
         return None if schedule.deleted_at else await self._clock.desired_form(_desired(schedule))
 
     async def _settle_due(self, schedule: Schedule) -> None:
-        """Make the runs of what was due by now: a clock that is written may drop what it has not yet fired."""
-        if schedule.clock.applied_version is None or schedule.deleted_at is not None:
+        """Make the runs of what was due by now: a clock drops what it had not yet fired when it is written, and never
+        fires what was due before it was there.
+        """
+        if schedule.deleted_at is not None:
             return
         try:
-            await self._due.settle(schedule.id)
+            made = await self._due.settle(schedule.id)
+            waiting = [Pending(run.id, run.temporal_workflow_id, run.trigger) for run in made if not run.finished_at]
+            await asyncio.gather(*(self._starter.start_soon(pending) for pending in waiting))
         except Unavailable:
             raise
         except Exception:
@@ -166,7 +172,8 @@ class Reconciler:
 
     async def _write(self, lease: Lease, described: Described | None) -> None:
         schedule = lease.schedule
-        await self._settle_due(schedule)
+        if described is not None:
+            await self._settle_due(schedule)
         lease.check()
         request_id = f"{schedule.id}:{schedule.version}:{lease.id}"
         if schedule.deleted_at is not None:

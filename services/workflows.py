@@ -29,7 +29,8 @@ STEP_TIMEOUT = timedelta(seconds=20)
 DELIVER_TIMEOUT = timedelta(hours=2)
 """A sync agent may stream its answer for long; each pause in it is bounded by the wire client."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
-TURN_PAUSES = (1, 1, 2, 3, 5, 10)
+TURN_PAUSES = (0.2, 0.3, 0.5, 1, 2, 3, 5, 10)
+"""Seconds. Short at first: a run that was just cancelled ends within a moment."""
 
 
 @workflow.defn(name="ScheduledAgentRun")

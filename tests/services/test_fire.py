@@ -16,6 +16,7 @@ from nextfire.embedded import Temporal
 from nextfire.wiring import foundation
 from nextfire.worker import working
 from services.agent import AgentProtocol, AgentStatus
+from services.cadence import Interval
 from services.claims import NO_ACCOUNT
 from services.clock_spec import DesiredClock
 from services.errors import IdempotencyKeyReused
@@ -187,7 +188,10 @@ async def test_cancel_previous_ends_a_run_that_waits_for_its_next_attempt(
     scripted_agent.script(status(503, "3600")).always(stream(full("Yes.")))
     agent = await running.agent(scripted_agent.url)
     schedule = await running.schedule(
-        agent, EVERY_SECOND, overlap_policy=OverlapPolicy.CANCEL_PREVIOUS, retry_horizon=timedelta(hours=2)
+        agent,
+        Interval(timedelta(seconds=4), timedelta(0)),
+        overlap_policy=OverlapPolicy.CANCEL_PREVIOUS,
+        retry_horizon=timedelta(hours=2),
     )
     # when the next fire is due
     run = await running.first_run(schedule.id, RunStatus.DELIVERED)
