@@ -14,6 +14,7 @@ NextfireError
 │   ├── ClockUnavailable    CLOCK_UNAVAILABLE       Temporal did not answer
 │   ├── CountChanged        COUNT_CHANGED           a bulk change would touch another number of rows
 │   └── CursorExpired       CURSOR_EXPIRED          the event log no longer reaches back that far
+├── Unauthenticated         UNAUTHENTICATED         nobody knows who is asking
 └── Unavailable             UNAVAILABLE             Postgres did not answer; try again
 ```
 
@@ -163,6 +164,13 @@ class CursorExpired(UserError):
         super().__init__(
             "The event log does not reach back to this cursor: read again, and start from the new eventCursor."
         )
+
+
+class Unauthenticated(NextfireError):
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, advice: str) -> None:
+        super().__init__(f"Nobody is known by these credentials. {advice}")
 
 
 class Unavailable(NextfireError):

@@ -1,6 +1,7 @@
 """Who acts: a user or a service account, with its account. Never a credential."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -39,12 +40,24 @@ class Principal:
         )
 
 
+class Role(StrEnum):
+    """What a caller may do in its account: see; change and trigger as well; manage agents as well."""
+
+    VIEWER = "VIEWER"
+    EDITOR = "EDITOR"
+    OPERATOR = "OPERATOR"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who a request acts for: always an account, and a principal where the mode knows one."""
 
     account_id: str
     principal: Principal | None = None
+    role: Role | None = None
+    """Where the mode knows roles; None where everything is allowed, or an authorization provider decides."""
+    presented: Mapping[str, Any] | None = field(default=None, compare=False)
+    """The principal as the authorization provider gave it, which goes back to it verbatim and is never stored."""
 
     @property
     def key(self) -> str:
