@@ -1,7 +1,9 @@
 """The settings, all from the environment, and read nowhere else."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.failpoints import parse
 
 
 class Settings(BaseSettings):
@@ -29,3 +31,12 @@ class Settings(BaseSettings):
 
     log_format: str = Field(default="json", pattern="^(json|text)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
+
+    failpoints: str = ""
+    """For fault tests alone: where this process breaks itself on purpose, in the form of `services/failpoints.py`."""
+
+    @field_validator("failpoints")
+    @classmethod
+    def _failpoints_are_known(cls, text: str) -> str:
+        parse(text)
+        return text

@@ -13,6 +13,7 @@ from temporalio.exceptions import ApplicationError
 from services.activity_messages import ClaimAnswer, DeliverAnswer, FireRequest, RunRequest, SettleRequest
 from services.claims import Claim, Claims, Fire
 from services.deliveries import Again, Delivered, Deliveries, Ended
+from services.failpoints import Failpoint, reach
 from services.reconcile import Reconciler
 from services.run import RunError, RunStatus, SkipReason
 from services.settlements import Settlements
@@ -60,7 +61,9 @@ class RunActivities:
 
     @activity.defn(name=SETTLE)
     async def settle(self, request: SettleRequest) -> None:
+        await reach(Failpoint.BEFORE_SETTLE)
         paused = await self._settlements.settle(request.run_id, _end(request))
+        await reach(Failpoint.AFTER_SETTLE)
         if paused is not None:
             await self._reconciler.settle_soon(paused)
 

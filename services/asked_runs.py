@@ -10,6 +10,7 @@ from services import run_changes
 from services.agent import Agent
 from services.agents import COLUMNS, to_agent
 from services.claims import delivery_columns, scheduled_order
+from services.failpoints import Failpoint, reach
 from services.rendering import Order, freeze
 from services.run import Run, RunStatus, RunTrigger, scheduled_key
 from services.schedule import Schedule
@@ -39,6 +40,7 @@ async def insert(connection: AsyncConnection, order: Order, agent: Agent, values
     )
     if inserted is not None:
         await freeze(connection, order, agent)
+    await reach(Failpoint.BEFORE_COMMIT)
     return inserted
 
 

@@ -20,6 +20,7 @@ from services.database import Database
 from services.due import expected_fires
 from services.due_fires import DueFires, Missing
 from services.errors import Unavailable
+from services.failpoints import Failpoint, reach
 from services.histories import Histories, History
 from services.lost_runs import LostRuns
 from services.run import Run, RunStatus, RunTrigger
@@ -122,6 +123,7 @@ class Auditor:
             except Exception:
                 log.exception("Due times cannot be claimed", action="audit", schedule_id=str(each.schedule_id))
                 broken.add(each.schedule_id)
+        await reach(Failpoint.AFTER_AUDIT_CLAIM)
         self._notifier.poke()
         gate = asyncio.Semaphore(STARTS_AT_ONCE)
         await asyncio.gather(*(self._start(run, gate) for run in made if run.finished_at is None))

@@ -21,6 +21,7 @@ from services.cadence import compile as compile_cadence
 from services.calendar import matches, next_fire
 from services.database import Database
 from services.definition import from_json
+from services.failpoints import Failpoint, reach
 from services.rendering import Order, freeze
 from services.run import UNFINISHED, Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Definition, MissedFirePolicy, OverlapPolicy, Schedule
@@ -67,8 +68,10 @@ class Claims:
 
     async def claim_scheduled(self, fire: Fire) -> Claim:
         """Make the one run of a due time. Repeating the call by the same workflow gives the same answer."""
+        await reach(Failpoint.BEFORE_CLAIM)
         async with self._database.transaction() as connection:
             claim = await _claim(connection, fire)
+        await reach(Failpoint.AFTER_CLAIM)
         self._notifier.poke()
         return claim
 

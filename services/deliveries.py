@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services import acp, run_changes
 from services.agent import AgentStatus
 from services.database import Database
+from services.failpoints import Failpoint, reach
 from services.rendering import create_key, input_key
 from services.run import AttemptOutcome, Run, RunError, RunStatus, SkipReason
 from services.schedule import Author, OnUnknown
@@ -90,6 +91,7 @@ class Deliveries:
 
     async def attempt(self, run_id: UUID) -> DeliveryStep:
         """Make the next attempt of a run, or tell what the attempts so far have come to."""
+        await reach(Failpoint.BEFORE_ATTEMPT)
         async with self._database.transaction() as connection:
             begun = await self._begin(connection, run_id)
         self._notifier.poke()
@@ -97,7 +99,9 @@ class Deliveries:
             return begun
         started = time.monotonic()
         try:
+            await reach(Failpoint.AFTER_ATTEMPT_ROW)
             outcome = await self._send(begun)
+            await reach(Failpoint.AFTER_AGENT_ACCEPTED)
         except asyncio.CancelledError:
             await asyncio.shield(self._interrupted(begun, time.monotonic() - started))
             raise

@@ -15,6 +15,7 @@ from services.agents import COLUMNS, to_agent
 from services.claims import scheduled_order
 from services.database import Database
 from services.errors import InvalidInput, Issue, NotFound
+from services.failpoints import Failpoint, reach
 from services.idempotency import first_result
 from services.principals import Actor
 from services.rendering import Order
@@ -104,6 +105,7 @@ class ManualRuns:
         return await self._started(UUID((first or answer)["runId"]))
 
     async def _started(self, new_run_id: UUID) -> Run:
+        await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
         pending = Pending(new_run_id, manual_workflow_id(new_run_id), RunTrigger.MANUAL)
         await self._starter.start_soon(pending)

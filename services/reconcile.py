@@ -19,6 +19,7 @@ from services.clock_spec import DesiredClock
 from services.database import Database
 from services.due_fires import DueFires
 from services.errors import Unavailable
+from services.failpoints import Failpoint, reach
 from services.live_reader import LiveReader
 from services.schedule import ClockStatus, Schedule, ScheduleState
 from services.starter import Pending, Starter
@@ -175,6 +176,7 @@ class Reconciler:
         if described is not None:
             await self._settle_due(schedule)
         lease.check()
+        await reach(Failpoint.BEFORE_CLOCK_WRITE)
         request_id = f"{schedule.id}:{schedule.version}:{lease.id}"
         if schedule.deleted_at is not None:
             await self._clock.delete(schedule.id)
@@ -182,6 +184,7 @@ class Reconciler:
             await self._clock.create(_desired(schedule), request_id)
         else:
             await self._clock.update(_desired(schedule), described.conflict_token, request_id)
+        await reach(Failpoint.AFTER_CLOCK_ACCEPTED)
         self._live.forget(schedule.id)
 
     async def _applied(self, lease: Lease, described: Described | None) -> Outcome:

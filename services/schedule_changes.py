@@ -11,6 +11,7 @@ from services import schedule_rows
 from services.definition import Difference, to_json
 from services.errors import NotFound, VersionConflict
 from services.event_log import append
+from services.failpoints import Failpoint, reach
 from services.feed_event import EventKind
 from services.principals import Actor
 from services.schedule import ChangeKind, Schedule
@@ -102,3 +103,4 @@ async def record(
         agent_id=schedule.agent_id,
         payload={"version": schedule.version},
     )
+    await reach(Failpoint.BEFORE_COMMIT)

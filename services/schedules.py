@@ -15,6 +15,7 @@ from services.cadence import Cadence
 from services.database import Database, is_unique_violation
 from services.definition import Difference, check, differences, to_json
 from services.errors import InvalidInput, Issue, NameTaken, NotFound
+from services.failpoints import Failpoint, reach
 from services.idempotency import first_result
 from services.principals import Actor
 from services.schedule import (
@@ -188,6 +189,7 @@ class Schedules:
 
     async def _applied(self, schedule_id: UUID) -> Schedule:
         """After the commit: wake the readers, try the clock, and answer from the row."""
+        await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
         await self._clock.settle_soon(schedule_id)
         query = select(*schedule_rows.COLUMNS).where(schedules.c.id == schedule_id)

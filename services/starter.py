@@ -13,6 +13,7 @@ from sqlalchemy import func, select, update
 from services.clock import TemporalAway
 from services.database import Database
 from services.errors import Unavailable
+from services.failpoints import Failpoint, reach
 from services.run import RunTrigger
 from services.tables import runs
 
@@ -112,6 +113,7 @@ class Starter:
         # A workflow that is told "scheduled" would claim a fire of its own; this one takes up the run that is there.
         told = RunTrigger.BACKFILL if pending.trigger is RunTrigger.SCHEDULED else pending.trigger
         temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, told)
+        await reach(Failpoint.AFTER_START)
         async with self._database.transaction() as connection:
             await connection.execute(
                 update(runs)

@@ -12,16 +12,18 @@ from nextfire.settings import Settings
 from nextfire.telemetry import configure_logging
 from services.database import Database
 from services.errors import Unavailable
+from services.failpoints import arm, parse
 
 
 def load_settings() -> Settings:
-    """The settings, with logging set up by them; ends the program where the environment is not right."""
+    """The settings, with logging and failpoints set up by them; ends the program where the environment is not right."""
     try:
         settings = Settings()  # type: ignore[call-arg]  # its values come from the environment
     except ValidationError as error:
         wrong = "\n".join(f"  {_variable(each['loc'])}: {each['msg']}" for each in error.errors())
         raise click.ClickException(f"The environment is not right:\n{wrong}") from None
     configure_logging(settings.log_format, settings.log_level)
+    arm(parse(settings.failpoints))
     return settings
 
 
