@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 CLIENTS = Path(__file__).parents[2] / "clients"
 
 
@@ -31,10 +33,11 @@ def _wheel() -> Path:
 
 
 def install_clients() -> Path:
-    """The folder of the clients, installed from its lock file unless it is."""
-    installed = CLIENTS / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < (CLIENTS / "package-lock.json").stat().st_mtime:
-        subprocess.run([*_npm_command(), "ci"], cwd=CLIENTS, check=True, capture_output=True, timeout=300)
+    """The folder of the clients, installed from its lock file unless it is; once, however many processes test."""
+    installed, asked = CLIENTS / "node_modules" / ".package-lock.json", CLIENTS / "package-lock.json"
+    with FileLock(CLIENTS / ".install.lock"):
+        if not installed.exists() or installed.stat().st_mtime < asked.stat().st_mtime:
+            subprocess.run([*_npm_command(), "ci"], cwd=CLIENTS, check=True, capture_output=True, timeout=300)
     return CLIENTS
 
 
