@@ -16,10 +16,10 @@ from nextfire.wiring import Foundation, foundation, in_background
 from services.acp import AcpClient, http_client
 from services.activities import RunActivities
 from services.auditor import Auditor
+from services.claims import Claims
 from services.clock import TemporalAway
 from services.clock_list import ClockList
 from services.deliveries import Deliveries
-from services.due_claims import DueClaims
 from services.duties import Duty
 from services.errors import Unavailable
 from services.lost_runs import LostRuns
@@ -86,7 +86,7 @@ def auditor(base: Foundation) -> Auditor:
 
 def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grace: timedelta = GRACE) -> Worker:
     activities = RunActivities(
-        claims=DueClaims(base.database, base.notifier),
+        claims=Claims(base.database, base.notifier),
         deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
         settlements=Settlements(base.database, base.notifier),
         reconciler=base.reconciler,

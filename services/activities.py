@@ -41,7 +41,7 @@ class RunActivities:
 
     @activity.defn(name=TAKE_UP)
     async def take_up(self, request: RunRequest) -> ClaimAnswer:
-        return _answer(await self._claims.claim_manual(request.run_id, request.temporal_run_id))
+        return _answer(await self._claims.take_up(request.run_id, request.temporal_run_id))
 
     @activity.defn(name=TAKE_TURN)
     async def take_turn(self, request: RunRequest) -> ClaimAnswer:

@@ -1,45 +1,27 @@
 """The rows of runs that someone asks for: written before anything is started, and taken up by their workflow."""
 
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import run_changes
+from services import new_runs, run_changes
 from services.agent import Agent
-from services.agents import COLUMNS, to_agent
-from services.claims import delivery_columns, scheduled_order
 from services.failpoints import Failpoint, reach
+from services.new_runs import delivery_columns, scheduled_order
 from services.rendering import Order, freeze
 from services.run import Run, RunStatus, RunTrigger, scheduled_key
 from services.schedule import Schedule
 from services.starter import following_workflow_id, manual_workflow_id
-from services.tables import agents
 
 
 async def insert(connection: AsyncConnection, order: Order, agent: Agent, values: dict[str, Any]) -> Run | None:
     """Write the run with its task; None where the fire has its run already."""
-    inserted = await run_changes.insert_once(
+    inserted = await new_runs.insert(
         connection,
-        values
-        | {
-            "id": order.run_id,
-            "account_id": agent.account_id,
-            "schedule_id": order.schedule_id,
-            "agent_id": agent.id,
-            "fire_key": order.fire_key,
-            "trigger": order.trigger,
-            "fire_at": order.fire_at,
-            "status": RunStatus.CLAIMED,
-            "task_id": order.task_id,
-            # Not the transaction's time, which several runs may share: it is the order in which they are started.
-            "claimed_at": func.clock_timestamp(),
-            "temporal_workflow_id": manual_workflow_id(order.run_id),
-        },
+        order,
+        agent,
+        {"status": RunStatus.CLAIMED, "temporal_workflow_id": manual_workflow_id(order.run_id), **values},
     )
-    if inserted is not None:
-        await freeze(connection, order, agent)
     await reach(Failpoint.BEFORE_COMMIT)
     return inserted
 
@@ -82,8 +64,3 @@ def columns(schedule: Schedule, agent: Agent, note: str | None) -> dict[str, Any
     """What a run of a schedule as it is now keeps of it."""
     kept = delivery_columns(schedule.definition, schedule, agent)
     return kept | {"schedule_version": schedule.version, "note": note}
-
-
-async def agent_of(connection: AsyncConnection, agent_id: UUID) -> Agent:
-    """The agent of a schedule, deleted or not."""
-    return to_agent((await connection.execute(select(*COLUMNS).where(agents.c.id == agent_id))).one())

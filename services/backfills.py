@@ -17,11 +17,11 @@ from services import asked_runs, fields, run_changes
 from services.agent import AgentStatus
 from services.cadence import compile as compile_cadence
 from services.calendar import fires_between
-from services.claims import scheduled_order
 from services.database import Database
 from services.definition import EARLIEST
 from services.errors import InvalidInput, Issue
 from services.idempotency import first_result, keep_result
+from services.new_runs import agent_of, scheduled_order
 from services.principals import Actor
 from services.run import Run, RunStatus, RunTrigger, run_id, scheduled_key
 from services.schedule import Schedule
@@ -153,7 +153,7 @@ async def _make(
     connection: AsyncConnection, schedule: Schedule, fires: tuple[datetime, ...], note: str | None
 ) -> list[Run]:
     """The runs of these due times, of a schedule that the caller has locked; those that were there are left out."""
-    agent = await asked_runs.agent_of(connection, schedule.agent_id)
+    agent = await agent_of(connection, schedule.agent_id)
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this schedule is deleted.", "input", "id")
     values = asked_runs.columns(schedule, agent, note)

@@ -1,38 +1,37 @@
-"""The claim of a fire: one run for one due time, and what is decided about it.
+"""The claim of a fire: one run for one due time, and what its workflow does next.
 
 `INSERT ... ON CONFLICT DO NOTHING` on the run is the lock on the fire; the lock on the schedule's row is the fence
 that a pause, a skip or a delete puts up. Everything is decided here, in Postgres, whatever Temporal believes.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import run_changes, run_rows, schedule_rows
 from services.agent import Agent, AgentStatus
-from services.agents import COLUMNS as AGENT_COLUMNS
-from services.agents import to_agent
 from services.cadence import compile as compile_cadence
-from services.calendar import matches, next_fire
+from services.calendar import matches
 from services.database import Database
+from services.decisions import decide, first_status
 from services.definition import from_json
 from services.failpoints import Failpoint, reach
-from services.rendering import Order, freeze
-from services.run import UNFINISHED, Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
-from services.schedule import Definition, MissedFirePolicy, OverlapPolicy, Schedule
-from services.tables import agents, runs, schedule_revisions, schedules, skipped_fires
+from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
+from services.run import Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
+from services.schedule import OverlapPolicy, Schedule
+from services.tables import agents, runs, schedule_revisions, schedules
 from services.wakeup import Notifier
-
-MISSED_AFTER = timedelta(seconds=60)
-"""A fire that is claimed later than this counts as missed, and the schedule's policy for missed fires decides."""
 
 NO_ACCOUNT = ""
 """The account of a run whose schedule was never there: nobody sees it but the operator."""
+KEEP_TO_POLICY = (RunTrigger.SCHEDULED, RunTrigger.EXTERNAL)
+"""What the overlap policy holds for: what a person asks for runs whatever overlaps."""
+_OWNED: Select[Any] = select(*run_rows.COLUMNS, runs.c.temporal_run_id)
 
 
 class Next(StrEnum):
@@ -75,19 +74,21 @@ class Claims:
         self._notifier.poke()
         return claim
 
-    async def claim_manual(self, claimed_run_id: UUID, temporal_run_id: str) -> Claim:
-        """Take up a run whose row is there already: it runs though the schedule is paused, and whatever overlaps."""
+    async def take_up(self, claimed_run_id: UUID, temporal_run_id: str) -> Claim:
+        """Take up a run whose row is there already, though its schedule is paused; one that is queued waits."""
         async with self._database.transaction() as connection:
             run = await run_changes.locked(connection, claimed_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
-            reason = await _gone(connection, run)
+            row = await _standing(connection, run)
+            reason = _gone(run, row)
             if reason is not None:
-                await run_changes.finish(connection, run, RunStatus.SKIPPED, skip_reason=reason)
+                run = await run_changes.finish(connection, run, RunStatus.SKIPPED, skip_reason=reason)
             else:
-                await run_changes.set_status(connection, run, run.status, temporal_run_id=temporal_run_id)
+                run = await run_changes.set_status(connection, run, run.status, temporal_run_id=temporal_run_id)
+            claim = await _next(connection, run, row.overlap_policy)
         self._notifier.poke()
-        return Claim(run.id, Next.END if reason else Next.DELIVER)
+        return claim
 
     async def take_turn(self, waiting_run_id: UUID) -> Claim:
         """Whether a queued run may start: its schedule has no earlier run that has not ended."""
@@ -95,7 +96,7 @@ class Claims:
             run = await run_changes.locked(connection, waiting_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
-            earlier = await _unfinished(connection, run.schedule_id, before=run)
+            earlier = await unfinished(connection, run.schedule_id, before=run)
             return Claim(run.id, Next.WAIT if earlier else Next.DELIVER)
 
 
@@ -103,84 +104,50 @@ async def _claim(connection: AsyncConnection, fire: Fire) -> Claim:
     query = select(*schedule_rows.COLUMNS).where(schedules.c.id == fire.schedule_id).with_for_update()
     row = (await connection.execute(query)).first()
     if row is None:
-        return await _record(connection, fire, None, None, SkipReason.SCHEDULE_NOT_FOUND, RunTrigger.SCHEDULED)
+        return await _claim_without_schedule(connection, fire)
     schedule = schedule_rows.to_schedule(row)
-    if (known := await _known(connection, fire)) is not None:
-        return known
-    agent = await _agent(connection, schedule.agent_id)
-    trigger = await _trigger(connection, schedule, fire.nominal)
-    unfinished = await _unfinished(connection, schedule.id)
-    skipped = trigger is RunTrigger.SCHEDULED and await _skip_requested(connection, fire)
-    now = datetime.now(UTC)
-    reason = decide(schedule, agent, trigger, fire.nominal, now, skipped=skipped, unfinished=unfinished)
-    claim = await _record(connection, fire, schedule, agent, reason, trigger, queued=bool(unfinished))
-    cancels = schedule.definition.overlap_policy is OverlapPolicy.CANCEL_PREVIOUS and claim.next is not Next.END
-    return Claim(claim.run_id, claim.next, tuple(run.temporal_workflow_id for run in unfinished) if cancels else ())
-
-
-def decide(
-    schedule: Schedule,
-    agent: Agent,
-    trigger: RunTrigger,
-    nominal: datetime,
-    now: datetime,
-    *,
-    skipped: bool,
-    unfinished: list[Run],
-) -> SkipReason | None:
-    """Why the fire is not run, or None where it is. An external trigger is a person's wish, as a manual one is."""
-    definition = schedule.definition
-    if schedule.deleted_at is not None:
-        return SkipReason.SCHEDULE_DELETED
-    if trigger is RunTrigger.SCHEDULED:
-        if definition.paused:
-            return SkipReason.SCHEDULE_PAUSED
-        if skipped:
-            return SkipReason.SKIP_REQUESTED
-        if _outside(definition, nominal):
-            return SkipReason.OUTSIDE_WINDOW
-        if too_late(definition, nominal, now):
-            return SkipReason.TOO_LATE
-    if agent.status is AgentStatus.DELETED:
-        return SkipReason.AGENT_DELETED
-    return SkipReason.OVERLAP if _overlaps(definition.overlap_policy, unfinished) else None
-
-
-def too_late(definition: Definition, nominal: datetime, now: datetime) -> bool:
-    """Whether the policy for missed fires gives this one up."""
-    late = now - nominal - definition.jitter
-    if late > definition.catch_up_window:
-        return True
-    if late <= MISSED_AFTER or definition.missed_fire_policy is MissedFirePolicy.RUN_ALL:
-        return False
-    if definition.missed_fire_policy is MissedFirePolicy.RUN_NONE:
-        return True
-    newer = next_fire(compile_cadence(definition.cadence), nominal, start=definition.start_at, end=definition.end_at)
-    return newer is not None and newer <= now
-
-
-def _outside(definition: Definition, nominal: datetime) -> bool:
-    start, end = definition.start_at, definition.end_at
-    return bool((start and nominal < start.replace(microsecond=0)) or (end and nominal > end))
-
-
-def _overlaps(policy: OverlapPolicy, unfinished: list[Run]) -> bool:
-    if policy is OverlapPolicy.SKIP:
-        return bool(unfinished)
-    return policy is OverlapPolicy.QUEUE_ONE and any(run.status is RunStatus.QUEUED for run in unfinished)
-
-
-async def _known(connection: AsyncConnection, fire: Fire) -> Claim | None:
-    """The answer for a fire that has its run: go on where this very workflow made it, else leave it to its owner."""
-    claimed_run_id = run_id(fire.schedule_id, scheduled_key(fire.nominal))
-    query = select(runs.c.temporal_run_id, runs.c.status).where(runs.c.id == claimed_run_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
-        return None
-    mine = row.temporal_run_id == fire.temporal_run_id and row.status in UNFINISHED
-    if not mine:
+    claimed_run_id = run_id(schedule.id, scheduled_key(fire.nominal))
+    known = (await connection.execute(_OWNED.where(runs.c.id == claimed_run_id))).first()
+    if known is not None and known.temporal_run_id != fire.temporal_run_id:
         return Claim(claimed_run_id, Next.END)
-    return Claim(claimed_run_id, Next.WAIT if row.status == RunStatus.QUEUED else Next.DELIVER)
+    agent = await agent_of(connection, schedule.agent_id)
+    run = run_rows.to_run(known) if known is not None else await _make(connection, fire, schedule, agent)
+    return await _next(connection, run, schedule.definition.overlap_policy)
+
+
+async def _make(connection: AsyncConnection, fire: Fire, schedule: Schedule, agent: Agent) -> Run:
+    trigger = await _trigger(connection, schedule, fire.nominal)
+    skipped = trigger is RunTrigger.SCHEDULED and await skip_requested(connection, schedule.id, fire.nominal)
+    earlier = await unfinished(connection, schedule.id)
+    now = datetime.now(UTC)
+    reason = decide(schedule, agent, trigger, fire.nominal, now, skipped=skipped, unfinished=earlier)
+    status = RunStatus.SKIPPED if reason else first_status(schedule.definition.overlap_policy, earlier)
+    values = {
+        **delivery_columns(schedule.definition, schedule, agent),
+        **_carried_by(fire),
+        "status": status,
+        "skip_reason": reason,
+        "schedule_version": schedule.version,
+        "finished_at": now if reason else None,
+    }
+    order = scheduled_order(schedule, scheduled_key(fire.nominal), trigger, fire.nominal)
+    run = await insert(connection, order, agent, values)
+    assert run is not None  # noqa: S101 - the schedule is locked, and the run was not there
+    return run
+
+
+async def _next(connection: AsyncConnection, run: Run, policy: str | None) -> Claim:
+    """What the workflow of this run does now: the same however often it asks."""
+    if run.finished_at is not None:
+        return Claim(run.id, Next.END)
+    waits = run.status is RunStatus.QUEUED
+    earlier = await unfinished(connection, run.schedule_id, before=run) if waits else []
+    cancels = policy == OverlapPolicy.CANCEL_PREVIOUS and run.trigger in KEEP_TO_POLICY
+    return Claim(
+        run.id,
+        Next.WAIT if earlier else Next.DELIVER,
+        cancel=tuple(each.temporal_workflow_id for each in earlier) if cancels else (),
+    )
 
 
 async def _trigger(connection: AsyncConnection, schedule: Schedule, nominal: datetime) -> RunTrigger:
@@ -197,104 +164,50 @@ async def _trigger(connection: AsyncConnection, schedule: Schedule, nominal: dat
     return RunTrigger.EXTERNAL
 
 
-async def _record(
-    connection: AsyncConnection,
-    fire: Fire,
-    schedule: Schedule | None,
-    agent: Agent | None,
-    reason: SkipReason | None,
-    trigger: RunTrigger,
-    *,
-    queued: bool = False,
-) -> Claim:
+async def _claim_without_schedule(connection: AsyncConnection, fire: Fire) -> Claim:
     key = scheduled_key(fire.nominal)
-    claimed_run_id = run_id(fire.schedule_id, key)
-    waits = queued and schedule is not None and schedule.definition.overlap_policy is not OverlapPolicy.ALLOW
-    status = RunStatus.SKIPPED if reason else RunStatus.QUEUED if waits else RunStatus.CLAIMED
-    values: dict[str, Any] = {
-        "id": claimed_run_id,
-        "account_id": schedule.account_id if schedule else NO_ACCOUNT,
+    values = {
+        **_carried_by(fire),
+        "id": run_id(fire.schedule_id, key),
+        "account_id": NO_ACCOUNT,
         "schedule_id": fire.schedule_id,
-        "agent_id": agent.id if agent else None,
         "fire_key": key,
-        "trigger": trigger,
+        "trigger": RunTrigger.SCHEDULED,
         "fire_at": fire.nominal,
-        "status": status,
-        "skip_reason": reason,
-        "schedule_version": schedule.version if schedule else 0,
-        "finished_at": datetime.now(UTC) if reason else None,
-        "temporal_workflow_id": fire.workflow_id,
-        "temporal_run_id": fire.temporal_run_id,
+        "status": RunStatus.SKIPPED,
+        "skip_reason": SkipReason.SCHEDULE_NOT_FOUND,
+        "schedule_version": 0,
+        "finished_at": datetime.now(UTC),
     }
-    order = None
-    if schedule is not None and agent is not None:
-        values |= delivery_columns(schedule.definition, schedule, agent)
-        order = scheduled_order(schedule, key, trigger, fire.nominal)
-        if reason is None:
-            values["task_id"] = order.task_id
-    run = await run_changes.insert_once(connection, values)
-    if run is not None and reason is None and order is not None and agent is not None:
-        await freeze(connection, order, agent)
-    ended = run is None or reason is not None
-    return Claim(claimed_run_id, Next.END if ended else Next.WAIT if waits else Next.DELIVER)
+    await run_changes.insert_once(connection, values)
+    return Claim(values["id"], Next.END)
 
 
-def delivery_columns(definition: Definition, schedule: Schedule, agent: Agent) -> dict[str, Any]:
-    """What a run keeps of its definition, so that a later change does not touch it."""
-    return {
-        "input": definition.initial_input.to_json(),
-        "delivery_method": agent.delivery_method,
-        "on_unknown": definition.on_unknown,
-        "retry_horizon_seconds": int(definition.retry_horizon.total_seconds()),
-        "creator_principal": schedule.creator.to_json() if schedule.creator else None,
-    }
+def _carried_by(fire: Fire) -> dict[str, Any]:
+    return {"temporal_workflow_id": fire.workflow_id, "temporal_run_id": fire.temporal_run_id}
 
 
-def scheduled_order(schedule: Schedule, key: str, trigger: RunTrigger, fire_at: datetime) -> Order:
-    definition = schedule.definition
-    return Order(
-        owner_id=schedule.id,
-        schedule_id=schedule.id,
-        fire_key=key,
-        trigger=trigger,
-        fire_at=fire_at,
-        display_name=definition.name,
-        input=definition.initial_input,
-        params=definition.task_params,
-        metadata=definition.task_metadata,
-        principal=schedule.creator.to_json() if schedule.creator else None,
+async def _standing(connection: AsyncConnection, run: Run) -> Row[Any]:
+    """How the run's agent and schedule stand now; null for what it has none of."""
+    query: Select[Any] = (
+        select(
+            agents.c.status,
+            schedules.c.id.label("schedule_id"),
+            schedules.c.deleted_at,
+            schedules.c.overlap_policy,
+        )
+        .select_from(runs.outerjoin(agents).outerjoin(schedules, schedules.c.id == runs.c.schedule_id))
+        .where(runs.c.id == run.id)
     )
+    row: Row[Any] = (await connection.execute(query)).one()
+    return row
 
 
-async def _agent(connection: AsyncConnection, agent_id: UUID) -> Agent:
-    query = select(*AGENT_COLUMNS).where(agents.c.id == agent_id)
-    return to_agent((await connection.execute(query)).one())
-
-
-async def _gone(connection: AsyncConnection, run: Run) -> SkipReason | None:
-    if run.agent_id is None or (await _agent(connection, run.agent_id)).status is AgentStatus.DELETED:
+def _gone(run: Run, row: Row[Any]) -> SkipReason | None:
+    if row.status in (None, AgentStatus.DELETED):
         return SkipReason.AGENT_DELETED
     if run.schedule_id is None:
         return None
-    query = select(schedules.c.deleted_at).where(schedules.c.id == run.schedule_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
+    if row.schedule_id is None:
         return SkipReason.SCHEDULE_NOT_FOUND
     return SkipReason.SCHEDULE_DELETED if row.deleted_at is not None else None
-
-
-async def _skip_requested(connection: AsyncConnection, fire: Fire) -> bool:
-    query = select(skipped_fires.c.fire_at).where(
-        skipped_fires.c.schedule_id == fire.schedule_id, skipped_fires.c.fire_at == fire.nominal
-    )
-    return (await connection.execute(query)).first() is not None
-
-
-async def _unfinished(connection: AsyncConnection, schedule_id: UUID | None, *, before: Run | None = None) -> list[Run]:
-    """The schedule's runs that have not ended, or of those the ones claimed before this one; but for backfills."""
-    query = select(*run_rows.COLUMNS).where(
-        runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None), runs.c.trigger != RunTrigger.BACKFILL
-    )
-    if before is not None:
-        query = query.where(runs.c.id != before.id, runs.c.claimed_at < before.claimed_at)
-    return [run_rows.to_run(row) for row in await connection.execute(query)]

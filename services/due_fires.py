@@ -15,19 +15,17 @@ from sqlalchemy import Uuid, any_, func, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import run_changes, run_rows, schedule_rows
+from services import schedule_rows
 from services.agent import Agent
-from services.agents import COLUMNS as AGENT_COLUMNS
-from services.agents import to_agent
-from services.claims import decide, delivery_columns, scheduled_order
 from services.database import Database
+from services.decisions import decide, first_status
 from services.due import expected_fires
 from services.histories import Histories
-from services.rendering import freeze
+from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunError, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
-from services.schedule import OverlapPolicy, Schedule
+from services.schedule import Schedule
 from services.starter import manual_workflow_id
-from services.tables import agents, runs, schedules, skipped_fires
+from services.tables import runs, schedules
 
 SETTLED_OF = 1_000
 SETTLED_AT_ONCE = 50
@@ -82,15 +80,13 @@ class DueFires:
         made = []
         async with self._database.transaction() as connection:
             schedule = schedule_rows.to_schedule((await connection.execute(query)).one())
-            agent = to_agent(
-                (await connection.execute(select(*AGENT_COLUMNS).where(agents.c.id == schedule.agent_id))).one()
-            )
-            unfinished = await _unfinished(connection, schedule.id)
+            agent = await agent_of(connection, schedule.agent_id)
+            earlier = await unfinished(connection, schedule.id)
             for fire in missing.fires:
-                run = await _claim(connection, schedule, agent, fire, unfinished)
+                run = await _claim(connection, schedule, agent, fire, earlier)
                 if run is not None:
                     made.append(run)
-                    unfinished += [run] if run.finished_at is None else []
+                    earlier += [run] if run.finished_at is None else []
         return made
 
     async def mark(self, schedule_ids: Sequence[UUID], until: Sequence[datetime]) -> None:
@@ -110,39 +106,25 @@ class DueFires:
 
 
 async def _claim(
-    connection: AsyncConnection, schedule: Schedule, agent: Agent, fire: datetime, unfinished: list[Run]
+    connection: AsyncConnection, schedule: Schedule, agent: Agent, fire: datetime, earlier: list[Run]
 ) -> Run | None:
     now = datetime.now(UTC)
-    skipped = await _skip_requested(connection, schedule.id, fire)
-    reason = decide(schedule, agent, RunTrigger.SCHEDULED, fire, now, skipped=skipped, unfinished=unfinished)
+    skipped = await skip_requested(connection, schedule.id, fire)
+    reason = decide(schedule, agent, RunTrigger.SCHEDULED, fire, now, skipped=skipped, unfinished=earlier)
     order = scheduled_order(schedule, scheduled_key(fire), RunTrigger.SCHEDULED, fire)
     values: dict[str, Any] = {
         **delivery_columns(schedule.definition, schedule, agent),
-        **_outcome(schedule, reason, now, waits=bool(unfinished)),
-        "id": order.run_id,
-        "account_id": schedule.account_id,
-        "schedule_id": schedule.id,
-        "agent_id": agent.id,
-        "fire_key": order.fire_key,
-        "trigger": RunTrigger.SCHEDULED,
-        "fire_at": fire,
-        "task_id": None if reason else order.task_id,
+        **_outcome(schedule, reason, now, earlier),
         "schedule_version": schedule.version,
-        # Not the transaction's time, which several runs would share: it is the order of their turns.
-        "claimed_at": func.clock_timestamp(),
         "temporal_workflow_id": manual_workflow_id(order.run_id),
     }
-    run = await run_changes.insert_once(connection, values)
-    if run is not None and reason is None:
-        await freeze(connection, order, agent)
-    return run
+    return await insert(connection, order, agent, values)
 
 
-def _outcome(schedule: Schedule, reason: SkipReason | None, now: datetime, *, waits: bool) -> dict[str, Any]:
+def _outcome(schedule: Schedule, reason: SkipReason | None, now: datetime, earlier: list[Run]) -> dict[str, Any]:
     """The columns that say what becomes of it. What nobody claimed in time was missed rather than skipped."""
     if reason is None:
-        queued = waits and schedule.definition.overlap_policy is not OverlapPolicy.ALLOW
-        return {"status": RunStatus.QUEUED if queued else RunStatus.CLAIMED}
+        return {"status": first_status(schedule.definition.overlap_policy, earlier)}
     if reason is not SkipReason.TOO_LATE:
         return {"status": RunStatus.SKIPPED, "skip_reason": reason, "finished_at": now}
     policy = schedule.definition.missed_fire_policy
@@ -150,17 +132,3 @@ def _outcome(schedule: Schedule, reason: SkipReason | None, now: datetime, *, wa
         reason, f"Nothing took this fire up in time, and by {policy} it is not run as late as this.", retryable=False
     )
     return {"status": RunStatus.MISSED, "error": error.to_json(), "finished_at": now}
-
-
-async def _skip_requested(connection: AsyncConnection, schedule_id: UUID, fire: datetime) -> bool:
-    query = select(skipped_fires.c.fire_at).where(
-        skipped_fires.c.schedule_id == schedule_id, skipped_fires.c.fire_at == fire
-    )
-    return (await connection.execute(query)).first() is not None
-
-
-async def _unfinished(connection: AsyncConnection, schedule_id: UUID) -> list[Run]:
-    query = select(*run_rows.COLUMNS).where(
-        runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None), runs.c.trigger != RunTrigger.BACKFILL
-    )
-    return [run_rows.to_run(row) for row in await connection.execute(query)]

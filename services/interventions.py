@@ -12,6 +12,7 @@ from services.agent import AgentStatus
 from services.database import Database
 from services.errors import InvalidInput, NotFound
 from services.idempotency import first_result
+from services.new_runs import agent_of
 from services.principals import Actor
 from services.run import Intervention, InterventionKind, Resolution, Run, RunError, RunStatus
 from services.starter import Pending, Starter
@@ -88,7 +89,7 @@ async def _retry(connection: AsyncConnection, actor: Actor, run_id: UUID, note: 
         raise InvalidInput.of(REFUSALS.get(run.status, REFUSALS[RunStatus.DELIVERED]), "input", "id")
     if schedule is not None and schedule.deleted_at is not None:
         raise InvalidInput.of("The schedule of this run is deleted.", "input", "id")
-    agent = await asked_runs.agent_of(connection, run.agent_id)
+    agent = await agent_of(connection, run.agent_id)
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this run is deleted.", "input", "id")
     noted = _noted(run, actor, InterventionKind.RETRIED, note)

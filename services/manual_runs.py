@@ -12,11 +12,11 @@ from uuid_utils.compat import uuid7
 from services import asked_runs, fields, run_rows
 from services.agent import Agent
 from services.agents import COLUMNS, to_agent
-from services.claims import scheduled_order
 from services.database import Database
 from services.errors import InvalidInput, Issue, NotFound
 from services.failpoints import Failpoint, reach
 from services.idempotency import first_result
+from services.new_runs import agent_of, scheduled_order
 from services.principals import Actor
 from services.rendering import Order
 from services.run import Run, RunTrigger, manual_key, run_id
@@ -123,7 +123,7 @@ def _check(request: AgentRunRequest) -> tuple[Issue, ...]:
 
 
 async def _insert_trigger(connection: AsyncConnection, schedule: Schedule, key: str, note: str | None) -> None:
-    agent = await asked_runs.agent_of(connection, schedule.agent_id)
+    agent = await agent_of(connection, schedule.agent_id)
     order = scheduled_order(schedule, key, RunTrigger.MANUAL, datetime.now(UTC))
     await asked_runs.insert(connection, order, agent, asked_runs.columns(schedule, agent, note))
 

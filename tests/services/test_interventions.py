@@ -15,9 +15,8 @@ from nextfire.embedded import Temporal
 from services.agent import AgentProtocol
 from services.backfills import Span
 from services.cadence import Cron
-from services.claims import Fire, Next
+from services.claims import Claims, Fire, Next
 from services.deliveries import Ended
-from services.due_claims import DueClaims
 from services.errors import IdempotencyKeyReused, InvalidInput, NotFound
 from services.principals import OPEN_ACTOR, Actor, Principal, PrincipalType
 from services.run import InterventionKind, Resolution, Run, RunStatus, RunTrigger, SkipReason
@@ -309,8 +308,8 @@ async def test_what_cannot_be_retried_or_resolved_is_refused(quiet: Stack) -> No
         await retry(OPEN_ACTOR, failed.id)
 
 
-def _claims(running: Stack) -> DueClaims:
-    return DueClaims(running.base.database, running.base.notifier)
+def _claims(running: Stack) -> Claims:
+    return Claims(running.base.database, running.base.notifier)
 
 
 async def _triggered(running: Stack, schedule_id: UUID) -> Run:

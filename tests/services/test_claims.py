@@ -1,0 +1,65 @@
+"""The claim of a fire on real Postgres, with nobody at work but the test."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from nextfire.embedded import Temporal
+from services.cadence import Cron
+from services.claims import Claim, Claims, Fire, Next
+from services.run import run_id, scheduled_key
+from services.schedule import OverlapPolicy, Schedule
+from tests.stack import Stack, stack
+
+NOWHERE = "http://127.0.0.1:9"
+DAILY = Cron("0 9 * * *", "UTC")
+
+
+@pytest.fixture
+async def quiet(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]:
+    async with stack(database_url, temporal.address, worker=False) as built:
+        yield built
+
+
+def fires(schedule: Schedule, count: int) -> list[Fire]:
+    """The next due times, each brought by a workflow of its own."""
+    first = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    due = [first + timedelta(days=day) for day in range(count)]
+    return [Fire(schedule.id, at, f"clock-{at:%d}", f"temporal-{at:%d}") for at in due]
+
+
+def id_of(fire: Fire) -> UUID:
+    return run_id(fire.schedule_id, scheduled_key(fire.nominal))
+
+
+@pytest.mark.parametrize(
+    ("policy", "second"),
+    [
+        (OverlapPolicy.SKIP, (Next.END, ())),
+        (OverlapPolicy.QUEUE_ONE, (Next.WAIT, ())),
+        (OverlapPolicy.CANCEL_PREVIOUS, (Next.WAIT, ("clock",))),
+        (OverlapPolicy.ALLOW, (Next.DELIVER, ())),
+    ],
+)
+async def test_a_claim_that_is_repeated_gives_the_same_answer(
+    quiet: Stack, policy: OverlapPolicy, second: tuple[Next, tuple[str, ...]]
+) -> None:
+    claims = Claims(quiet.base.database, quiet.base.notifier)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), DAILY, overlap_policy=policy)
+    earlier, later = fires(schedule, 2)
+    # given a run under way, and a fire whose claim was committed while its answer was lost
+    first = await claims.claim_scheduled(earlier)
+    lost = await claims.claim_scheduled(later)
+    # when its workflow asks again
+    again = await claims.claim_scheduled(later)
+    # then it hears the same, and what the policy wants
+    assert first == Claim(first.run_id, Next.DELIVER)
+    assert again == lost
+    next_, cancel = second
+    assert again == Claim(id_of(later), next_, tuple(earlier.workflow_id for _ in cancel))
+    # and another workflow that brings the same fire hears that it is taken
+    stranger = Fire(later.schedule_id, later.nominal, "another", "another")
+    assert (await claims.claim_scheduled(stranger)).next is Next.END
+    assert len(await quiet.runs(schedule.id)) == 2
