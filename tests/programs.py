@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 
 from nextfire import processes
 from nextfire.processes import Child, accepts, free_port
+from tests.waiting import PATIENCE
 
 READY_SECONDS = 60
 
@@ -30,10 +31,10 @@ class Api:
         return answer
 
     def post(self, body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/graphql", json=body, timeout=30, trust_env=False)
+        return httpx.post(f"{self.url}/graphql", json=body, timeout=PATIENCE, trust_env=False)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=30, trust_env=False)
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, trust_env=False)
 
 
 def environment(database_url: str, temporal_address: str, **values: str) -> dict[str, str]:
@@ -54,7 +55,7 @@ def environment(database_url: str, temporal_address: str, **values: str) -> dict
 def program(name: str, log: Path, variables: Mapping[str, str]) -> Iterator[Child]:
     """`nextfire {name}`, ended by SIGTERM at the end of the block."""
     child = Child(name, [sys.executable, "-m", "nextfire", name], log / f"{name}.log", environment=variables)
-    with processes.running(child, grace_seconds=30):
+    with processes.running(child, grace_seconds=PATIENCE):
         yield child
 
 

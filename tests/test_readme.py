@@ -12,7 +12,7 @@ from graphql import build_schema, parse, validate
 from nextfire.embedded import Temporal
 from nextfire.settings import Settings
 from tests.programs import Api, api, demo_agent, environment, program
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -61,7 +61,7 @@ def test_the_first_schedule_is_made_by_paste_and_fires(running: Api) -> None:
         env={**os.environ, "NEXTFIRE_PORT": port},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     # then the schedule is in sync, and fires

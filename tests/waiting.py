@@ -9,8 +9,11 @@ import psutil
 
 Found = TypeVar("Found")
 
+PATIENCE = 120.0
+"""Seconds after which something will not happen any more, on a machine that is busy with much else."""
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Return as soon as the condition holds.
 
     Raises:
@@ -32,7 +35,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: float = 30) -> Found:
+async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: float = PATIENCE) -> Found:
     """What `found` answers, as soon as that is something.
 
     Raises:
@@ -40,5 +43,5 @@ async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: floa
     """
     async with asyncio.timeout(seconds):
         while (answer := await found()) is None:  # noqa: ASYNC110 - it lies in another process
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         return answer

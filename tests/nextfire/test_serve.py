@@ -14,7 +14,7 @@ from nextfire.embedded import Temporal, running_postgres, running_temporal
 from nextfire.processes import free_port
 from tests.agents.scripted import ScriptedAgent, full, stream
 from tests.programs import Api, api, environment, program, status_of
-from tests.waiting import eventually, wait_until
+from tests.waiting import PATIENCE, eventually, wait_until
 
 REGISTER = """
 mutation ($input: RegisterAgentInput!) {
@@ -73,7 +73,7 @@ def test_without_postgres_it_says_so_and_exits() -> None:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         assert ended.returncode == 1
@@ -142,7 +142,11 @@ def test_a_schedule_waits_in_postgres_until_temporal_is_back(database_url: str, 
 @pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "schema", "secret-key"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = subprocess.run(
-        [sys.executable, "-m", "nextfire", command, "--help"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "nextfire", command, "--help"],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
     )
     assert f"nextfire {command}" in shown.stdout.split("Example:")[1]
 
@@ -153,7 +157,7 @@ def test_a_wrong_setting_is_named() -> None:
         env=environment("postgresql://x", NOWHERE, NEXTFIRE_PORT="many"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert ended.returncode == 1

@@ -17,6 +17,7 @@ from services.feed import Feed
 from services.feed_event import Event, EventKind
 from services.feed_subscriber import BATCH
 from services.wakeup import Listener, Notifier
+from tests.waiting import PATIENCE
 
 ACCOUNT = "acme"
 LISTENERS = """
@@ -143,7 +144,7 @@ def number(event: Event) -> int:
 async def read(batches: AsyncGenerator[list[Event], None], count: int) -> list[int]:
     """The next `count` numbers, or a few more where the last batch holds more."""
     numbers: list[int] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while len(numbers) < count:
             batch = await anext(batches)
             assert 1 <= len(batch) <= BATCH

@@ -35,6 +35,7 @@ from tests.services.feeding import (
     until,
     write,
 )
+from tests.waiting import PATIENCE
 
 LAST = -1
 """The number of the event after which a test reads no further."""
@@ -88,7 +89,7 @@ class RolledBack(Exception):
 
 async def persist(act: Callable[[], Awaitable[None]]) -> None:
     """Act until Postgres answers. What was committed without an answer is in the log twice then, which is right."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return await act()
@@ -101,7 +102,7 @@ async def everyone_gets_everything(stage: Stage, count: int = 800, *, poke: bool
     chance = random.Random(20)
     start = await stage.feed.cursor()
     readers = [asyncio.create_task(read_to_last(stage, start, random.Random(seed))) for seed in range(4)]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await write_all(stage, count, chance, poke=poke)
         await persist(lambda: stage.commit(LAST))
         received = await asyncio.gather(*readers)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,6 @@ from nextfire.embedded import Temporal
 from nextfire.wiring import foundation
 from nextfire.worker import working
 from services.agent import AgentProtocol, AgentStatus
-from services.cadence import Interval
 from services.claims import NO_ACCOUNT
 from services.clock_spec import DesiredClock
 from services.errors import IdempotencyKeyReused
@@ -188,17 +187,19 @@ async def test_cancel_previous_ends_a_run_that_waits_for_its_next_attempt(
     scripted_agent.script(status(503, "3600")).always(stream(full("Yes.")))
     agent = await running.agent(scripted_agent.url)
     schedule = await running.schedule(
-        agent,
-        Interval(timedelta(seconds=4), timedelta(0)),
-        overlap_policy=OverlapPolicy.CANCEL_PREVIOUS,
-        retry_horizon=timedelta(hours=2),
+        agent, overlap_policy=OverlapPolicy.CANCEL_PREVIOUS, retry_horizon=timedelta(hours=2)
     )
-    # when the next fire is due
-    run = await running.first_run(schedule.id, RunStatus.DELIVERED)
+    clock = running.base.temporal.get_schedule_handle(clock_id(schedule.id))
+    await clock.trigger()
+    earlier = await running.first_run(schedule.id, RunStatus.RETRYING)
+    # when the next fire is due, in another second
+    await eventually(lambda: _passed(earlier.fire_at + timedelta(seconds=1)))
+    await clock.trigger()
+    later = await running.first_run(schedule.id, RunStatus.DELIVERED)
     # then the first run has ended, and says how
-    cancelled = await running.first_run(schedule.id, RunStatus.CANCELLED)
-    assert cancelled.fire_at < run.fire_at
-    assert cancelled.finished_at is not None
+    cancelled = await running.ended(earlier.id)
+    assert cancelled.status is RunStatus.CANCELLED
+    assert cancelled.fire_at < later.fire_at
 
 
 async def test_queue_one_runs_the_waiting_fire_after_the_first_and_skips_the_rest(
@@ -333,3 +334,7 @@ async def _any_run_of(running: Stack, schedule_id: UUID) -> Any:
     query = select(runs).where(runs.c.schedule_id == schedule_id)
     async with running.base.database.read() as connection:
         return (await connection.execute(query)).first()
+
+
+async def _passed(at: datetime) -> bool | None:
+    return True if datetime.now(UTC) >= at else None

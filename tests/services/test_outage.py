@@ -54,7 +54,7 @@ async def test_a_change_right_after_an_outage_loses_no_due_time(
             found = {run.fire_at for run in await running.runs(schedule.id)}
             assert set(expected) <= found
             # and each is delivered once
-            ended = await eventually(lambda: _all_delivered(running, schedule.id), seconds=60)
+            ended = await eventually(lambda: _all_delivered(running, schedule.id))
             assert set(expected) <= set(ended)
             assert len(ended) == len(set(ended))
             keys = scripted_agent.effects_of("message/send")

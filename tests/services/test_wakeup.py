@@ -11,6 +11,7 @@ from nextfire.processes import free_port
 from services.database import Database
 from services.wakeup import CHANNEL, Listener, Notifier, Waker
 from tests.services.feeding import LISTENERS, Proxy, connected, end_listeners, in_background, opened, until
+from tests.waiting import PATIENCE
 
 LONG = timedelta(seconds=30)
 SHORT = timedelta(milliseconds=50)
@@ -150,7 +151,7 @@ async def test_a_cancelled_listener_leaves_no_connection(database_url: str) -> N
 
     # when it was cancelled, then its backend ends
     assert not listener.connected
-    async with connected(database_url) as connection, asyncio.timeout(30):
+    async with connected(database_url) as connection, asyncio.timeout(PATIENCE):
         while await connection.fetch(LISTENERS):
             pass
 

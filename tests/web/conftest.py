@@ -12,7 +12,7 @@ from tests.programs import Api, api, demo_agent, environment, program
 from tests.web.chromium import QUIET, find_chromium
 from tests.web.playground_page import PlaygroundPage
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 90_000
 REGISTER = """
 mutation ($input: RegisterAgentInput!) {
   registerAgent(input: $input) { ... on AgentRegistered { agent { id } } }

@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from nextfire.transport import Bounds, GraphQLEndpoint, uvicorn_options
 from tests.nextfire.transport.node import install_clients
 from tests.nextfire.transport.toy import Toy, toy_schema
+from tests.waiting import PATIENCE
 
 SCHEMA = toy_schema()
 GRAPHQL_JSON = "application/graphql-response+json"
@@ -113,7 +114,7 @@ async def serving(
     task = asyncio.create_task(server._serve())
     await asyncio.wait_for(server.up.wait(), 20)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(timeout=20) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE) as client:
         try:
             yield Served(port, toy, client)
         finally:

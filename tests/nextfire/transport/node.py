@@ -10,6 +10,8 @@ from typing import Any
 
 from filelock import FileLock
 
+from tests.waiting import PATIENCE
+
 CLIENTS = Path(__file__).parents[2] / "clients"
 
 
@@ -47,7 +49,7 @@ async def run_node(folder: Path, script: str, *arguments: str) -> Any:
         *node_command(), script, *arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), 60)
+        out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     finally:
         if process.returncode is None:
             process.kill()
