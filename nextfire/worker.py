@@ -16,6 +16,7 @@ from nextfire.wiring import Foundation, foundation, in_background
 from services.acp import AcpClient, http_client
 from services.activities import RunActivities
 from services.auditor import Auditor
+from services.cancellations import Cancellations
 from services.claims import Claims
 from services.clock import TemporalAway
 from services.clock_list import ClockList
@@ -87,6 +88,7 @@ def auditor(base: Foundation) -> Auditor:
 def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grace: timedelta = GRACE) -> Worker:
     activities = RunActivities(
         claims=Claims(base.database, base.notifier),
+        cancellations=Cancellations(base.database, agents, base.secrets),
         deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
         settlements=Settlements(base.database, base.notifier),
         reconciler=base.reconciler,

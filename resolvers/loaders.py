@@ -12,7 +12,7 @@ from services.agents import Agents
 from services.live import Live
 from services.live_reader import LiveReader, Wanted
 from services.principals import Actor
-from services.run import Attempt, Run, Task
+from services.run import Attempt, Run, Task, TaskCancellation
 from services.runs import Runs
 from services.schedule import Schedule
 from services.schedule_queries import ScheduleQueries
@@ -32,6 +32,7 @@ class Loaders:
         self.last_run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.last_of(actor, ids))
         self.task: DataLoader[UUID, Task | None] = _by_id(lambda ids: runs.tasks(actor, ids))
         self.attempts: DataLoader[UUID, list[Attempt] | None] = _by_id(runs.attempts_of)
+        self.cancellation: DataLoader[UUID, TaskCancellation | None] = _by_id(runs.cancellations_of)
         self.skips: DataLoader[UUID, tuple[datetime, ...] | None] = _by_id(schedules.skipped_of)
         self.live: DataLoader[Wanted, Live] = DataLoader(load_fn=live.read, cache_key_fn=_live_key)
 

@@ -9,7 +9,7 @@ from resolvers.context import Context
 from resolvers.ids import Kind, key_of
 from services.errors import Issue
 from services.manual_runs import AgentRunRequest
-from services.run import Attempt, Message, Resolution, Run, Task
+from services.run import Attempt, Message, Resolution, Run, Task, TaskCancellation
 from services.runs import RunFilter, RunStats
 from services.schedule import Schedule
 
@@ -42,6 +42,10 @@ async def task(context: Context, task_id: UUID) -> Task | None:
 
 async def attempts(context: Context, run_id: UUID) -> list[Attempt]:
     return await context.loaders.attempts.load(run_id) or []
+
+
+async def cancellation(context: Context, task_id: UUID) -> TaskCancellation | None:
+    return await context.loaders.cancellation.load(task_id)
 
 
 async def page(context: Context, filter: RunFilter, order: paging.Order, asked: paging.Slice) -> paging.Listing[Run]:

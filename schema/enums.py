@@ -106,7 +106,7 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
         "How one request to the agent ended.",
         {
             "IN_FLIGHT": "Written down before the request was sent, and not closed yet.",
-            "DELIVERED": "The agent acknowledged the input.",
+            "DELIVERED": "The agent acknowledged the request.",
             "REFUSED": "The agent refused in a way that no repetition mends.",
             "RETRY": "It failed in a way that may pass; the same bytes are sent again.",
             "UNKNOWN": "The request was written and no answer came: the agent may have got it.",
@@ -213,7 +213,11 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
         {
             "SKIP": "Skip the new fire, recorded with the reason OVERLAP.",
             "QUEUE_ONE": "Let one fire wait for the end of the earlier run, and skip further ones.",
-            "CANCEL_PREVIOUS": "Cancel the earlier run, then run the new one.",
+            "CANCEL_PREVIOUS": (
+                "Cancel the earlier run, then run the new one. An ASYNC or AGENTIC agent is told by task/cancel to "
+                "stop what the earlier run gave it to do, which it may be working on though that run has ended as "
+                "DELIVERED; see Task.cancellation. A SYNC agent has done its work when its run ends."
+            ),
             "ALLOW": "Run both.",
         },
     ),

@@ -14,10 +14,11 @@ from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
 from schema.selection import mentions, selected
-from schema.values import Attempt, RunStats, ScheduleChange, SchedulePermissions
+from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import DeliveryMethod
 from services.live import Live, LiveStatus
-from services.run import RunStatus
+from services.run import AttemptOutcome, RunStatus
+from services.run import TaskCancellation as TaskCancellationValue
 from services.schedule import ClockStatus, clock_id
 from services.schedule import Schedule as ScheduleValue
 
@@ -275,10 +276,44 @@ class Task(TaskRecord):
     async def agent(self, info: Info) -> Agent:
         return Agent.of(await agents.of(info.context, self.value.agent_id))
 
+    @resolved("That the agent was asked to stop it; null where it was not.")
+    async def cancellation(self, info: Info) -> "TaskCancellation | None":
+        found = await runs.cancellation(info.context, self.value.id)
+        return TaskCancellation.of(found) if found else None
+
     @resolved("What was said, in sequence: for SYNC agents the input and the reply.")
     async def messages(self, info: Info, first: First = ABSENT, after: After = ABSENT) -> Connection[Message]:
         listing = await runs.messages(info.context, self.value.id, asked(first, after))
         return Connection.of(listing, Message.of)
+
+
+@strawberry.type(
+    description="That the agent was asked by task/cancel to stop what a task gave it to do, since a later run makes it "
+    "obsolete: overlap policy CANCEL_PREVIOUS. Read from Postgres."
+)
+class TaskCancellation:
+    value: strawberry.Private[TaskCancellationValue]
+    requested_at: datetime = strawberry.field(description="When it was written down, before the first request.")
+    attempt_count: int = strawberry.field(description="How often it was sent, at most 3 times, under one key.")
+    outcome: AttemptOutcome = strawberry.field(description="How the last request ended.")
+    error: RunError | None = strawberry.field(description="Why that failed; null where it did not.")
+    ended_at: datetime | None = strawberry.field(description="When it was answered or given up; null until then.")
+
+    @resolved("The later run that asked for it.")
+    async def run(self, info: Info) -> Run | None:
+        found = await runs.by_key(info.context, self.value.run_id)
+        return Run.of(found) if found else None
+
+    @classmethod
+    def of(cls, value: TaskCancellationValue) -> "TaskCancellation":
+        return cls(
+            value=value,
+            requested_at=value.requested_at,
+            attempt_count=value.attempt_count,
+            outcome=value.outcome,
+            error=RunError.of(value.error),
+            ended_at=value.ended_at,
+        )
 
 
 @strawberry.type(description="A run came to a status. Read from the event log in Postgres.")

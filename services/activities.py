@@ -11,28 +11,35 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from services.activity_messages import ClaimAnswer, DeliverAnswer, FireRequest, RunRequest, SettleRequest
+from services.cancellations import Cancellations
 from services.claims import Claim, Claims, Fire
 from services.deliveries import Again, Delivered, Deliveries, Ended
 from services.failpoints import Failpoint, reach
 from services.reconcile import Reconciler
 from services.run import RunError, RunStatus, SkipReason
 from services.settlements import Settlements
-from services.workflows import CLAIM, DELIVER, SETTLE, TAKE_TURN, TAKE_UP
+from services.workflows import CLAIM, DELIVER, SETTLE, STOP_EARLIER, TAKE_TURN, TAKE_UP
 
 HEARTBEAT_EVERY = timedelta(seconds=2)
 
 
 class RunActivities:
     def __init__(
-        self, claims: Claims, deliveries: Deliveries, settlements: Settlements, reconciler: Reconciler
+        self,
+        claims: Claims,
+        cancellations: Cancellations,
+        deliveries: Deliveries,
+        settlements: Settlements,
+        reconciler: Reconciler,
     ) -> None:
         self._claims = claims
+        self._cancellations = cancellations
         self._deliveries = deliveries
         self._settlements = settlements
         self._reconciler = reconciler
 
     def all(self) -> Sequence[Callable[..., Any]]:
-        return [self.claim, self.take_up, self.take_turn, self.deliver, self.settle]
+        return [self.claim, self.take_up, self.take_turn, self.stop_earlier, self.deliver, self.settle]
 
     @activity.defn(name=CLAIM)
     async def claim(self, request: FireRequest) -> ClaimAnswer:
@@ -46,6 +53,11 @@ class RunActivities:
     @activity.defn(name=TAKE_TURN)
     async def take_turn(self, request: RunRequest) -> ClaimAnswer:
         return _answer(await self._claims.take_turn(request.run_id))
+
+    @activity.defn(name=STOP_EARLIER)
+    async def stop_earlier(self, run_id: UUID) -> None:
+        async with _heartbeats():
+            await self._cancellations.stop_earlier(run_id)
 
     @activity.defn(name=DELIVER)
     async def deliver(self, run_id: UUID) -> DeliverAnswer:
@@ -85,7 +97,7 @@ async def _heartbeats() -> AsyncIterator[None]:
 
 
 def _answer(claim: Claim) -> ClaimAnswer:
-    return ClaimAnswer(claim.run_id, claim.next, list(claim.cancel))
+    return ClaimAnswer(claim.run_id, claim.next, list(claim.cancel), claim.stops_earlier)
 
 
 def _end(request: SettleRequest) -> Delivered | Ended:

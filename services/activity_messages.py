@@ -22,11 +22,14 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class ClaimAnswer:
-    """`next` is DELIVER, WAIT or END; `cancel` names the workflows of earlier runs to end first."""
+    """`next` is DELIVER, WAIT or END; `cancel` names the workflows of earlier runs to end first. With `stops_earlier`
+    the agent is told before the delivery to stop what earlier runs gave it to do.
+    """
 
     run_id: UUID
     next: str
     cancel: list[str]
+    stops_earlier: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import run_changes, run_rows, schedule_rows
-from services.agent import Agent, AgentStatus
+from services.agent import Agent, AgentProtocol, AgentStatus
 from services.cadence import compile as compile_cadence
 from services.calendar import matches
 from services.database import Database
@@ -58,6 +58,8 @@ class Claim:
     next: Next
     cancel: tuple[str, ...] = ()
     """Workflows of earlier runs that the policy wants ended first."""
+    stops_earlier: bool = False
+    """Whether the agent is to be told, before the delivery, to stop what earlier runs gave it to do."""
 
 
 class Claims:
@@ -86,7 +88,7 @@ class Claims:
                 run = await run_changes.finish(connection, run, RunStatus.SKIPPED, skip_reason=reason)
             else:
                 run = await run_changes.set_status(connection, run, run.status, temporal_run_id=temporal_run_id)
-            claim = await _next(connection, run, row.overlap_policy)
+            claim = await _next(connection, run, row.overlap_policy, row.protocol)
         self._notifier.poke()
         return claim
 
@@ -112,7 +114,7 @@ async def _claim(connection: AsyncConnection, fire: Fire) -> Claim:
         return Claim(claimed_run_id, Next.END)
     agent = await agent_of(connection, schedule.agent_id)
     run = run_rows.to_run(known) if known is not None else await _make(connection, fire, schedule, agent)
-    return await _next(connection, run, schedule.definition.overlap_policy)
+    return await _next(connection, run, schedule.definition.overlap_policy, agent.protocol)
 
 
 async def _make(connection: AsyncConnection, fire: Fire, schedule: Schedule, agent: Agent) -> Run:
@@ -136,7 +138,7 @@ async def _make(connection: AsyncConnection, fire: Fire, schedule: Schedule, age
     return run
 
 
-async def _next(connection: AsyncConnection, run: Run, policy: str | None) -> Claim:
+async def _next(connection: AsyncConnection, run: Run, policy: str | None, protocol: str | None) -> Claim:
     """What the workflow of this run does now: the same however often it asks."""
     if run.finished_at is not None:
         return Claim(run.id, Next.END)
@@ -147,6 +149,7 @@ async def _next(connection: AsyncConnection, run: Run, policy: str | None) -> Cl
         run.id,
         Next.WAIT if earlier else Next.DELIVER,
         cancel=tuple(each.temporal_workflow_id for each in earlier) if cancels else (),
+        stops_earlier=cancels and protocol != AgentProtocol.SYNC,
     )
 
 
@@ -192,6 +195,7 @@ async def _standing(connection: AsyncConnection, run: Run) -> Row[Any]:
     query: Select[Any] = (
         select(
             agents.c.status,
+            agents.c.protocol,
             schedules.c.id.label("schedule_id"),
             schedules.c.deleted_at,
             schedules.c.overlap_policy,

@@ -238,7 +238,7 @@ async def _open_attempt(connection: AsyncConnection, run: Run, row: Row[Any], ap
 
 async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Outcome, seconds: float) -> DeliveryStep:
     run = await run_changes.locked(connection, request.run.id)
-    kind, error = _recorded(outcome)
+    kind, error = recorded(outcome)
     closed = await _close_attempt(connection, run.id, request.number, kind, error, round(seconds * 1000))
     if not closed or run.finished_at is not None:
         # Another worker took this attempt for lost, and has the run now.
@@ -262,7 +262,8 @@ async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Ou
     return Again(delay, error)
 
 
-def _recorded(outcome: acp.Outcome) -> tuple[AttemptOutcome, RunError | None]:
+def recorded(outcome: acp.Outcome) -> tuple[AttemptOutcome, RunError | None]:
+    """An outcome as it is written down."""
     match outcome:
         case acp.Accepted():
             return AttemptOutcome.DELIVERED, None

@@ -117,6 +117,11 @@ def input_key(run: UUID) -> str:
     return str(run)
 
 
+def cancel_key(task_id: UUID) -> str:
+    """The idempotency key of task/cancel."""
+    return f"{task_id}:cancel"
+
+
 def _message_id(order: Order) -> UUID:
     return uuid5(order.run_id, "input")
 

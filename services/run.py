@@ -166,6 +166,19 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskCancellation:
+    """That the agent was asked to stop what a task gave it to do; `run_id` is the later run that it makes way for."""
+
+    task_id: UUID
+    run_id: UUID
+    requested_at: datetime
+    attempt_count: int
+    outcome: AttemptOutcome
+    error: RunError | None
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     id: UUID
     task_id: UUID

@@ -16,8 +16,9 @@ from services.run import (
     RunTrigger,
     SkipReason,
     Task,
+    TaskCancellation,
 )
-from services.tables import messages, runs, tasks
+from services.tables import messages, runs, task_cancellations, tasks
 
 COLUMNS = [
     runs.c.id,
@@ -50,6 +51,15 @@ TASK_COLUMNS = [
     tasks.c.params,
     tasks.c.metadata,
     tasks.c.created_at,
+]
+CANCELLATION_COLUMNS = [
+    task_cancellations.c.task_id,
+    task_cancellations.c.run_id,
+    task_cancellations.c.requested_at,
+    task_cancellations.c.attempt_count,
+    task_cancellations.c.outcome,
+    task_cancellations.c.error,
+    task_cancellations.c.ended_at,
 ]
 MESSAGE_COLUMNS = [
     messages.c.id,
@@ -98,6 +108,11 @@ def to_attempt(row: Row[Any]) -> Attempt:
 
 def to_task(row: Row[Any]) -> Task:
     return Task(**row._mapping)
+
+
+def to_cancellation(row: Row[Any]) -> TaskCancellation:
+    values = dict(row._mapping)
+    return TaskCancellation(**values | {"outcome": AttemptOutcome(row.outcome), "error": RunError.from_json(row.error)})
 
 
 def to_message(row: Row[Any]) -> Message:

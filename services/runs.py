@@ -10,8 +10,8 @@ from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, literal_colum
 from services import keyset, run_rows
 from services.database import Database
 from services.principals import Actor
-from services.run import Attempt, Message, Run, RunStatus, RunTrigger, Task
-from services.tables import attempts, messages, runs, tasks
+from services.run import Attempt, Message, Run, RunStatus, RunTrigger, Task, TaskCancellation
+from services.tables import attempts, messages, runs, task_cancellations, tasks
 
 PERCENTILES = (0.5, 0.95)
 
@@ -90,6 +90,12 @@ class Runs:
         query = select(*run_rows.TASK_COLUMNS).where(tasks.c.account_id == actor.account_id, tasks.c.id.in_(ids))
         async with self._database.read() as connection:
             return {row.id: run_rows.to_task(row) for row in await connection.execute(query)}
+
+    async def cancellations_of(self, task_ids: list[UUID]) -> dict[UUID, TaskCancellation]:
+        """Of tasks that the caller may see, those that the agent was asked to stop."""
+        query = select(*run_rows.CANCELLATION_COLUMNS).where(task_cancellations.c.task_id.in_(task_ids))
+        async with self._database.read() as connection:
+            return {row.task_id: run_rows.to_cancellation(row) for row in await connection.execute(query)}
 
     async def messages(self, task_id: UUID, window: keyset.Window) -> keyset.Page[Message]:
         """A page of the messages of a task that the caller may see, in their sequence."""

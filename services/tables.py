@@ -295,6 +295,23 @@ tasks = Table(
     instant("accepted_at", nullable=True),
 )
 
+task_cancellations = Table(
+    "task_cancellations",
+    metadata,
+    Column("task_id", Uuid, ForeignKey("tasks.id"), primary_key=True),
+    Column("run_id", Uuid, ForeignKey("runs.id"), nullable=False, comment="the later run that it makes way for"),
+    Column("idempotency_key", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, comment="task/cancel as it is sent, byte for byte"),
+    instant("requested_at", now=True),
+    Column("attempt_count", Integer, nullable=False, server_default="0"),
+    Column("outcome", Text, nullable=False, server_default="IN_FLIGHT", comment="of the last attempt"),
+    document("error"),
+    instant("ended_at", nullable=True),
+    one_of("outcome", AttemptOutcome),
+    CheckConstraint("attempt_count >= 0", name="attempt_count"),
+    CheckConstraint("ended_at IS NULL OR outcome <> 'IN_FLIGHT'", name="ended"),
+)
+
 messages = Table(
     "messages",
     metadata,

@@ -21,11 +21,13 @@ with workflow.unsafe.imports_passed_through():
     )
 
 SCHEDULED_START = SearchAttributeKey.for_datetime("TemporalScheduledStartTime")
-CLAIM, TAKE_UP, TAKE_TURN, DELIVER, SETTLE = "claim_fire", "take_up_run", "take_turn", "deliver_run", "settle_run"
+CLAIM, TAKE_UP, TAKE_TURN = "claim_fire", "take_up_run", "take_turn"
+STOP_EARLIER, DELIVER, SETTLE = "stop_earlier_tasks", "deliver_run", "settle_run"
 
 STEADY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 """For the steps in Postgres: as long as it takes."""
 STEP_TIMEOUT = timedelta(seconds=20)
+STOP_TIMEOUT = timedelta(minutes=1)
 DELIVER_TIMEOUT = timedelta(hours=2)
 """A sync agent may stream its answer for long; each pause in it is bounded by the wire client."""
 HEARTBEAT_TIMEOUT = timedelta(seconds=10)
@@ -49,6 +51,8 @@ class ScheduledAgentRun:
                 step, turns = (await self._take_turn(claim.run_id)).next, turns + 1
             if step == "END":
                 return "ended at the claim"
+            if claim.stops_earlier:
+                await self._stop_earlier(claim.run_id)
             delivered = await self._deliver(claim.run_id)
         except BaseException as error:
             # A cancellation comes as an activity's failure where the activity waits for its next attempt.
@@ -78,6 +82,16 @@ class ScheduledAgentRun:
             activity, request, result_type=ClaimAnswer, start_to_close_timeout=STEP_TIMEOUT, retry_policy=STEADY
         )
         return answer
+
+    async def _stop_earlier(self, run_id: UUID) -> None:
+        await workflow.execute_activity(
+            STOP_EARLIER,
+            run_id,
+            start_to_close_timeout=STOP_TIMEOUT,
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=STEADY,
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        )
 
     async def _deliver(self, run_id: UUID) -> DeliverAnswer:
         answer: DeliverAnswer = await workflow.execute_activity(

@@ -7,9 +7,11 @@ from uuid import UUID
 import pytest
 
 from nextfire.embedded import Temporal
+from services.agent import AgentProtocol
 from services.cadence import Cron
 from services.claims import Claim, Claims, Fire, Next
-from services.run import run_id, scheduled_key
+from services.principals import OPEN_ACTOR
+from services.run import RunStatus, run_id, scheduled_key
 from services.schedule import OverlapPolicy, Schedule
 from tests.stack import Stack, stack
 
@@ -63,3 +65,25 @@ async def test_a_claim_that_is_repeated_gives_the_same_answer(
     stranger = Fire(later.schedule_id, later.nominal, "another", "another")
     assert (await claims.claim_scheduled(stranger)).next is Next.END
     assert len(await quiet.runs(schedule.id)) == 2
+
+
+@pytest.mark.parametrize(
+    ("protocol", "policy", "stops"),
+    [
+        (AgentProtocol.SYNC, OverlapPolicy.CANCEL_PREVIOUS, False),
+        (AgentProtocol.ASYNC, OverlapPolicy.CANCEL_PREVIOUS, True),
+        (AgentProtocol.AGENTIC, OverlapPolicy.CANCEL_PREVIOUS, True),
+        (AgentProtocol.ASYNC, OverlapPolicy.QUEUE_ONE, False),
+    ],
+)
+async def test_only_an_agent_that_takes_task_cancel_is_told_to_stop(
+    quiet: Stack, protocol: AgentProtocol, policy: OverlapPolicy, stops: bool
+) -> None:
+    claims = Claims(quiet.base.database, quiet.base.notifier)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE, protocol), DAILY, overlap_policy=policy)
+    (fire,) = fires(schedule, 1)
+    assert (await claims.claim_scheduled(fire)).stops_earlier is stops
+    # and what a person asks for stops nothing
+    asked = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    assert asked.status is RunStatus.CLAIMED
+    assert await claims.take_up(asked.id, "temporal") == Claim(asked.id, Next.DELIVER)
