@@ -95,7 +95,7 @@ async def api_services(base: Foundation) -> AsyncIterator[Services]:
     feed = Feed(feed_database, base.listener)
     async with closing(feed_database), in_background(feed.run()):
         yield Services(
-            agents=Agents(database, base.secrets),
+            agents=Agents(database, base.secrets, base.dialer),
             schedules=Schedules(database, notifier, base.reconciler),
             schedule_queries=ScheduleQueries(database),
             runs=Runs(database),

@@ -148,6 +148,8 @@ def child_environment(home: DataDirectory, postgres: Postgres, temporal: Tempora
         "NEXTFIRE_HOST": "127.0.0.1",
         "NEXTFIRE_PORT": str(port),
         "ENABLE_AGENT_RUN_SCHEDULES": "true",
+        # The demo agents, and those that somebody tries out here.
+        "NEXTFIRE_AGENT_PRIVATE_NETWORKS": "allow",
         "PYTHONUNBUFFERED": "1",
     }
 

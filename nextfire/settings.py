@@ -1,9 +1,20 @@
 """The settings, all from the environment, and read nowhere else."""
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from services.failpoints import parse
+from services.outbound import HostList
+
+
+def _split(value: Any) -> Any:
+    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Several values, separated by commas."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +40,15 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = None
     """Seals agents' API keys at rest: 32 bytes, URL-safe base64; `nextfire secret-key` makes one."""
 
+    agent_private_networks: Literal["deny", "allow"] = "deny"
+    """Whether agents may be on loopback and in private networks; link-local and reserved addresses stay closed."""
+
+    agent_allow: Listed = ()
+    """Where agents may be, and nowhere else: hosts, `*.host` patterns and address ranges, private ones too."""
+
+    agent_deny: Listed = ()
+    """Where agents may not be, whatever else is allowed: hosts, `*.host` patterns and address ranges."""
+
     log_format: str = Field(default="json", pattern="^(json|text)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
@@ -40,3 +60,9 @@ class Settings(BaseSettings):
     def _failpoints_are_known(cls, text: str) -> str:
         parse(text)
         return text
+
+    @field_validator("agent_allow", "agent_deny")
+    @classmethod
+    def _is_host_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        HostList.of(value)
+        return value

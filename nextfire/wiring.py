@@ -13,7 +13,9 @@ from temporalio.client import Client
 from nextfire.settings import Settings
 from services.clock import Clock, TemporalAway
 from services.database import Database
+from services.dialing import Dialer
 from services.live_reader import LiveReader
+from services.outbound import HostList, OutboundRules
 from services.reconcile import Reconciler
 from services.secrets import SecretBox
 from services.starter import Starter
@@ -38,6 +40,7 @@ class Foundation:
     reconciler: Reconciler
     starter: Starter
     secrets: SecretBox
+    dialer: Dialer
 
     async def temporal_reachable(self) -> bool:
         try:
@@ -83,6 +86,16 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
         reconciler=Reconciler(database, clock, live, starter),
         starter=starter,
         secrets=SecretBox(key),
+        dialer=Dialer(outbound_rules(settings)),
+    )
+
+
+def outbound_rules(settings: Settings) -> OutboundRules:
+    """Where agents may be, as the settings have it."""
+    return OutboundRules(
+        allow=HostList.of(settings.agent_allow),
+        deny=HostList.of(settings.agent_deny),
+        private_networks=settings.agent_private_networks == "allow",
     )
 
 

@@ -72,7 +72,7 @@ async def working(base: Foundation, connected: Client, grace: timedelta = GRACE)
         periodically("audit", ASK_EVERY, audit.turn),
         periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
     )
-    async with http_client() as http, loops, temporal_worker(base, connected, AcpClient(http), grace):
+    async with http_client(base.dialer) as http, loops, temporal_worker(base, connected, AcpClient(http), grace):
         yield
 
 

@@ -5,11 +5,12 @@ every attempt. Which failure becomes which outcome: the table in `services.acp_o
 
 A connection carries one request only: a kept one may be reset by the agent just as it is used again, and that
 could not be told from a lost answer. Redirects are not followed and cookies are not kept. Cancelling a call
-closes its connection. Nothing is logged here.
+closes its connection. Where connections may go is decided by `services.dialing`. Nothing is logged here.
 """
 
 import asyncio
 import json
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from services.acp_requests import (
     task_cancel_body,
     task_create_body,
 )
+from services.dialing import Dialer, OutboundDenied
 
 __all__ = [
     "Accepted",
@@ -118,17 +120,21 @@ Health = Healthy | Unhealthy
 DEFAULT_TIMEOUTS = Timeouts()
 
 
-def http_client(proxy: str | None = None) -> httpx.AsyncClient:
+def http_client(dialer: Dialer, tls: ssl.SSLContext | None = None) -> httpx.AsyncClient:
     """The HTTP client that `AcpClient` is made for: close it when the process ends.
 
-    It has no bound on connections, since one slow agent must not hold up the others; it takes no proxy and no
-    `.netrc` from the environment, and it keeps no cookies, which would travel between agents of one host.
+    It has no bound on connections, since one slow agent must not hold up the others; it takes no proxy, which would
+    look names up for itself, and no `.netrc` from the environment, and it keeps no cookies, which would travel
+    between agents of one host. `tls` is for other certificate authorities than the usual ones.
     """
-    return httpx.AsyncClient(
-        verify=httpx.create_ssl_context(),
+    direct = httpx.AsyncHTTPTransport(
+        verify=tls or httpx.create_ssl_context(),
         trust_env=False,
-        proxy=proxy,
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+    )
+    return httpx.AsyncClient(
+        transport=dialer.transport(direct),
+        trust_env=False,
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
         headers={"user-agent": "nextfire"},
     )
@@ -177,6 +183,8 @@ class AcpClient:
                 outcome = await self._exchange(url, body, headers, envelope, progress)
         except TooLargeError:
             outcome = Refused("TOO_LARGE", "The agent's answer is larger than is kept of one.")
+        except OutboundDenied as error:
+            outcome = Refused("ADDRESS_DENIED", f"{reason(error)}.")
         except _LOST as error:
             outcome = of_error(error, progress.written)
         return presentable(outcome, api_key)
@@ -191,7 +199,7 @@ class AcpClient:
                     return _health(response.status_code, await _whole(response, MAX_HEALTH_BYTES))
         except TooLargeError:
             return Unhealthy("The agent's health answer is too large.")
-        except _LOST as error:
+        except (OutboundDenied, *_LOST) as error:
             return Unhealthy(clipped(f"The agent did not answer: {reason(error)}."))
 
     async def _exchange(
@@ -206,7 +214,9 @@ class AcpClient:
             timeout=httpx.Timeout(wait, connect=self._timeouts.connect.total_seconds()),
             extensions={"trace": progress.note},
         )
-        response = await self._http.send(request, stream=True, follow_redirects=False)
+        # An agent may send any number of interim responses, of which none ends a wait: bound them all together.
+        async with asyncio.timeout(wait):
+            response = await self._http.send(request, stream=True, follow_redirects=False)
         async with aclosing(response):
             if not response.is_success:
                 return of_status(response.status_code, response.headers.get("retry-after", ""), self._now())

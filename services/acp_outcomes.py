@@ -11,6 +11,7 @@ what happened                                                                 ou
 3xx: following it would carry the key to another place                        Refused   HTTP_{status}
 4xx but 408, 425, 429                                                         Refused   HTTP_{status}
 a URL or a header that cannot be written                                      Refused   BAD_URL, BAD_HEADER
+a host none of whose addresses may be connected to: nothing was written       Refused   ADDRESS_DENIED
 408, 425, 429, 5xx but 502 and 504; by Retry-After where given                Retry     HTTP_{status}
 no address, refused connection, TLS or proxy failure: nothing was written     Retry     CONNECT_FAILED
 no connection in time: nothing was written                                    Retry     CONNECT_TIMEOUT

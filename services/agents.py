@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services import fields, keyset
 from services.agent import Agent, AgentProtocol, AgentStatus
 from services.database import Database, is_unique_violation
+from services.dialing import Dialer
 from services.errors import InvalidInput, Issue, NameTaken, NotFound, VersionConflict
 from services.principals import Actor
 from services.secrets import SecretBox
@@ -42,9 +43,10 @@ class AgentFilter:
 class Agents:
     """The agents of all accounts. Every call is for one actor and sees that actor's account only."""
 
-    def __init__(self, database: Database, secrets: SecretBox) -> None:
+    def __init__(self, database: Database, secrets: SecretBox, dialer: Dialer) -> None:
         self._database = database
         self._secrets = secrets
+        self._dialer = dialer
 
     async def register(
         self,
@@ -64,7 +66,7 @@ class Agents:
             "url": url,
             "api_key": api_key,
         }
-        _check(values)
+        await self._check(values)
         row = {
             **self._sealed(values),
             "id": new_id(),
@@ -91,7 +93,7 @@ class Agents:
 
         `issues` are what the caller has found wrong already; they are reported with the rest.
         """
-        _check(changes, issues)
+        await self._check(changes, issues)
         sealed = self._sealed(changes)
         try:
             async with self._database.transaction() as connection:
@@ -141,6 +143,14 @@ class Agents:
         async with self._database.read() as connection:
             return await keyset.count(connection, _filtered(actor, filter))
 
+    async def _check(self, values: AgentChanges, known: tuple[Issue, ...] = ()) -> None:
+        issues = [*known, *_issues(values)]
+        url = ("input", "url")
+        if "url" in values and not any(issue.path == url for issue in issues):
+            issues += await self._dialer.check(values["url"], *url)
+        if issues:
+            raise InvalidInput(tuple(issues))
+
     def _sealed(self, values: AgentChanges) -> dict[str, Any]:
         sealed: dict[str, Any] = dict(values)
         if "url" in values:
@@ -175,8 +185,8 @@ def to_agent(row: Row[Any]) -> Agent:
     )
 
 
-def _check(values: AgentChanges, known: tuple[Issue, ...] = ()) -> None:
-    issues = [*known]
+def _issues(values: AgentChanges) -> list[Issue]:
+    issues: list[Issue] = []
     if "name" in values:
         issues += fields.check_name(values["name"], "input", "name")
     if "url" in values:
@@ -185,9 +195,7 @@ def _check(values: AgentChanges, known: tuple[Issue, ...] = ()) -> None:
         issues += fields.check_text(key, fields.MAX_SECRET, "input", "apiKey")
         if not key.isascii() or not key.isprintable() or not key.strip():
             issues.append(Issue(("input", "apiKey"), "A key is sent as a header: use printable ASCII, not blank."))
-    issues += fields.check_text(values.get("description"), fields.MAX_DESCRIPTION, "input", "description")
-    if issues:
-        raise InvalidInput(tuple(issues))
+    return issues + fields.check_text(values.get("description"), fields.MAX_DESCRIPTION, "input", "description")
 
 
 def _filtered(actor: Actor, filter: AgentFilter) -> Select[Any]:

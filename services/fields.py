@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from services.errors import Issue
+from services.outbound import is_odd_literal
 
 NAME_PATTERN = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 MAX_DESCRIPTION = 1_000
@@ -110,6 +111,8 @@ def check_url(url: str, *path: str) -> list[Issue]:
         return [Issue(path, "Leave the credentials out of the URL; the agent's key goes into apiKey.")]
     if parts.query or parts.fragment:
         return [Issue(path, f"Leave out what follows ? or #; a base URL looks like {example}.")]
+    if is_odd_literal(host):
+        return [Issue(path, "Write an IPv4 address as four decimal numbers, and an IPv6 address without a zone.")]
     return []
 
 

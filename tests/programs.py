@@ -46,6 +46,7 @@ def environment(database_url: str, temporal_address: str, **values: str) -> dict
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "ENABLE_AGENT_RUN_SCHEDULES": "true",
         "NEXTFIRE_SECRET_KEY": Fernet.generate_key().decode(),
+        "NEXTFIRE_AGENT_PRIVATE_NETWORKS": "allow",
         "PYTHONUNBUFFERED": "1",
         **values,
     }

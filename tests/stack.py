@@ -46,6 +46,8 @@ def settings(database_url: str, **values: Any) -> Settings:
         temporal_ui_url="http://temporal.test",
         secret_key=SecretStr(Fernet.generate_key().decode()),
         log_format="text",
+        # Agents of tests live on loopback.
+        agent_private_networks="allow",
         **values,
     )
 

@@ -31,6 +31,8 @@ from services.acp import (
     Refused,
     Reply,
 )
+from services.dialing import Dialer
+from services.outbound import OutboundRules
 from tests.waiting import wait_until
 
 PYTHON = os.environ.get("NEXTFIRE_AGENTEX_PYTHON", "")
@@ -103,7 +105,7 @@ def running_agent(kind: str, directory: Path) -> Iterator[Agent]:
 
 @pytest.fixture(scope="module")
 async def client() -> AsyncIterator[AcpClient]:
-    async with acp.http_client() as http:
+    async with acp.http_client(Dialer(OutboundRules(private_networks=True))) as http:
         yield AcpClient(http)
 
 

@@ -37,6 +37,8 @@ from services.acp import (
 )
 from services.acp_answers import MAX_LINE_BYTES, MAX_REPLY_BYTES, Lines, ReplyStream, TooLargeError
 from services.acp_outcomes import MAX_MESSAGE, of_error, of_status, storable
+from services.dialing import Dialer
+from services.outbound import OutboundRules
 from tests.agents import scripted
 from tests.agents.scripted import Answer, ScriptedAgent, delta, done, full, start
 
@@ -70,7 +72,7 @@ async def agent() -> AsyncIterator[ScriptedAgent]:
 
 @pytest.fixture(scope="module")
 async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with acp.http_client() as http:
+    async with acp.http_client(Dialer(OutboundRules(private_networks=True))) as http:
         yield http
 
 

@@ -199,7 +199,10 @@ async def test_a_run_whose_workflow_is_gone_gets_another(
         # then what was cancelled has ended, and what was lost has a new workflow
         assert (await away.ended(cancelled.id)).status is RunStatus.CANCELLED
         assert (await auditor(away.base).audit()).restarted == 0
-        async with http_client() as http, temporal_worker(away.base, away.base.temporal, AcpClient(http)):
+        async with (
+            http_client(away.base.dialer) as http,
+            temporal_worker(away.base, away.base.temporal, AcpClient(http)),
+        ):
             assert (await away.ended(lost.id)).status is RunStatus.DELIVERED
     assert scripted_agent.effects_of("message/send") == [str(lost.id)]
 
@@ -275,7 +278,10 @@ async def _cancel_before_it_begins(running: Stack, run: Run) -> None:
     async def cancelled() -> bool | None:
         return True if (await handle.describe()).status is WorkflowExecutionStatus.CANCELED else None
 
-    async with http_client() as http, temporal_worker(running.base, running.base.temporal, AcpClient(http)):
+    async with (
+        http_client(running.base.dialer) as http,
+        temporal_worker(running.base, running.base.temporal, AcpClient(http)),
+    ):
         await eventually(cancelled)
 
 
