@@ -12,7 +12,7 @@ import nextfire
 from nextfire.playground_routes import playground_routes
 from nextfire.settings import Settings
 from nextfire.temporal import temporal_client
-from nextfire.transport import GraphQLEndpoint
+from nextfire.transport import GraphQLEndpoint, Perimeter, internal_error
 from nextfire.wiring import Foundation, closing, foundation, in_background
 from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
@@ -23,6 +23,7 @@ from services.errors import Unavailable
 from services.feed import Feed
 from services.interventions import Interventions
 from services.manual_runs import ManualRuns
+from services.outbound import HostList, literal
 from services.principals import OPEN_ACTOR
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
@@ -42,7 +43,12 @@ def create_app(settings: Settings) -> Starlette:
             app.state.base, app.state.services = base, services
             yield
 
-    endpoint = GraphQLEndpoint(build_schema(schedules=settings.schedules_enabled), context, refresh=Context.fresh)
+    endpoint = GraphQLEndpoint(
+        build_schema(schedules=settings.schedules_enabled),
+        context,
+        refresh=Context.fresh,
+        allowed_origins=settings.cors_origins,
+    )
     return Starlette(
         routes=[
             Route("/healthz", healthz),
@@ -51,7 +57,26 @@ def create_app(settings: Settings) -> Starlette:
             *playground_routes(),
         ],
         lifespan=lifespan,
+        middleware=perimeter(settings).middleware(),
+        exception_handlers={Exception: internal_error},
     )
+
+
+def perimeter(settings: Settings) -> Perimeter:
+    """Who may ask, as the settings have it."""
+    return Perimeter(answered_hosts(settings), settings.cors_origins, settings.tls_in_front)
+
+
+def answered_hosts(settings: Settings) -> HostList | None:
+    """The names that the API answers to, or None for any.
+
+    Without a list: any, unless it listens on loopback, where a page could reach it by a name that it lets lead there.
+    """
+    if settings.allowed_hosts:
+        return None if "*" in settings.allowed_hosts else HostList.of(settings.allowed_hosts)
+    address = literal(settings.host)
+    loopback = settings.host == "localhost" or (address is not None and address.is_loopback)
+    return HostList() if loopback else None
 
 
 def endpoint_routes(endpoint: GraphQLEndpoint) -> list[BaseRoute]:

@@ -1,20 +1,22 @@
 """The settings, all from the environment, and read nowhere else."""
 
-from typing import Annotated, Any, Literal
+from ipaddress import ip_network
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from services.failpoints import parse
 from services.outbound import HostList
 
 
-def _split(value: Any) -> Any:
-    return tuple(each.strip() for each in value.split(",") if each.strip()) if isinstance(value, str) else value
+def _split(value: object) -> object:
+    return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
-"""Several values, separated by commas."""
+"""Several values with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -30,6 +32,18 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    cors_origins: Listed = ()
+    """The origins of web pages that may use the API beside its own: https://app.example.com; `*` for all."""
+
+    allowed_hosts: Listed = ()
+    """The names in Host that the API answers to, beside addresses and localhost; `*` for any."""
+
+    trusted_proxies: Listed = ()
+    """The addresses and ranges whose X-Forwarded-For and X-Forwarded-Proto are believed."""
+
+    tls_in_front: bool = False
+    """Whether browsers reach the API by TLS only; it then tells them to keep to that."""
+
     database_pool_size: int = Field(default=10, ge=1, le=200)
     task_queue: str | None = None
     """The Temporal task queue that workers poll; by default one that is the database's own."""
@@ -61,8 +75,18 @@ class Settings(BaseSettings):
         parse(text)
         return text
 
-    @field_validator("agent_allow", "agent_deny")
+    @field_validator("agent_allow", "agent_deny", "allowed_hosts")
     @classmethod
-    def _is_host_list(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        HostList.of(value)
+    def _holds_hosts(cls, value: tuple[str, ...], checked: ValidationInfo) -> tuple[str, ...]:
+        HostList.of(each for each in value if (each, checked.field_name) != ("*", "allowed_hosts"))
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _holds_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted(normalize_allowed_origins(value)))
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _holds_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(str(ip_network(each)) for each in value)

@@ -37,7 +37,8 @@ def configure_logging(log_format: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):
+    # These name addresses with their queries, headers and whole frames, which may hold credentials.
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "uvicorn.error", "websockets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -22,4 +22,5 @@ def serve() -> None:
     """
     settings = load_settings()
     require_postgres(settings)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, **uvicorn_options())
+    options = uvicorn_options(trusted_proxies=settings.trusted_proxies)
+    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, **options)

@@ -3,6 +3,15 @@
 from nextfire.transport.bounds import Bounds
 from nextfire.transport.correlation import RequestIdMiddleware, request_id
 from nextfire.transport.endpoint import GraphQLEndpoint
+from nextfire.transport.perimeter import Perimeter, internal_error
 from nextfire.transport.server import uvicorn_options
 
-__all__ = ["Bounds", "GraphQLEndpoint", "RequestIdMiddleware", "request_id", "uvicorn_options"]
+__all__ = [
+    "Bounds",
+    "GraphQLEndpoint",
+    "Perimeter",
+    "RequestIdMiddleware",
+    "internal_error",
+    "request_id",
+    "uvicorn_options",
+]

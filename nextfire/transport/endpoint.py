@@ -17,6 +17,7 @@ from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
 from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.execution import TIMEOUT, Engine, Refresh
 from nextfire.transport.http import HTTPHandler
+from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Refusal
 from nextfire.transport.websocket import UNACCEPTABLE_SUBPROTOCOL, SocketAdapter, SocketHandler
 from schema.limits import DEFAULT_LIMITS, Limits
@@ -33,7 +34,8 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
     `context` is called for each operation, on a socket too, so that what its loaders keep does not outlive the
     operation; `websocket.state.connection_params` then holds the payload of connection_init. `refresh` makes the
-    context of each event of a subscription from that of the subscription.
+    context of each event of a subscription from that of the subscription. Web pages of other origins than its own
+    and `allowed_origins` may use neither HTTP nor WebSocket.
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self.engine = Engine(schema, limits, bounds.deadline, refresh)
         self._context = context
         self._connect = connect
-        self._http = HTTPHandler(self.engine, self.context, bounds)
+        self._http = HTTPHandler(self.engine, self.context, bounds, Origins(allowed_origins))
         self._with_request_id = RequestIdMiddleware(self._serve)
 
     websocket_adapter_class = SocketAdapter

@@ -19,6 +19,7 @@ from nextfire.transport.execution import Engine
 from nextfire.transport.frames import Payload
 from nextfire.transport.masking import BAD_REQUEST, exception_errors
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
+from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
 from nextfire.transport.streaming import StreamedResponse, encode_json
@@ -33,10 +34,13 @@ _STATUS_OF_CODE = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429
 class HTTPHandler:
     """Answers the HTTP requests of one endpoint."""
 
-    def __init__(self, engine: Engine, context: Callable[[Any], Awaitable[Any]], bounds: Bounds) -> None:
+    def __init__(
+        self, engine: Engine, context: Callable[[Any], Awaitable[Any]], bounds: Bounds, origins: Origins
+    ) -> None:
         self._engine = engine
         self._context = context
         self._bounds = bounds
+        self._origins = origins
 
     async def answer(self, request: Request) -> Response:
         """The answer to one request, whatever comes in."""
@@ -55,6 +59,7 @@ class HTTPHandler:
             return _json({"errors": errors}, json_type(accept), status)
 
     async def _answer(self, request: Request, accept: str | None) -> Response:
+        self._origins.check(request.headers)
         asked = await self._read(request)
         context = await self._context(request)
         try:

@@ -1,5 +1,6 @@
 """How uvicorn must be set for the endpoint to hold what it promises."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -7,13 +8,17 @@ from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
 
 
 def uvicorn_options(
-    bounds: Bounds = DEFAULT_BOUNDS, *, graceful_shutdown: timedelta = timedelta(seconds=10)
+    bounds: Bounds = DEFAULT_BOUNDS,
+    *,
+    graceful_shutdown: timedelta = timedelta(seconds=10),
+    trusted_proxies: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The arguments of `uvicorn.Config` beside the application, host and port.
 
     `websockets-sansio` is named, though `auto` picks it, since `websockets` is the deprecated implementation on
     the legacy API. Open streams hold a shutdown up until `graceful_shutdown`, and are cancelled then. Without
-    `reset_contextvars` a request on a kept connection can start with what the one before it had bound.
+    `reset_contextvars` a request on a kept connection can start with what the one before it had bound. Only
+    `trusted_proxies`, addresses and ranges, are believed when they say by X-Forwarded-* for whom they ask.
     """
     return {
         "loop": "uvloop",
@@ -26,6 +31,8 @@ def uvicorn_options(
         "lifespan": "on",
         "reset_contextvars": True,
         "server_header": False,
+        "proxy_headers": bool(trusted_proxies),
+        "forwarded_allow_ips": list(trusted_proxies),
         "log_config": None,
         "access_log": False,
     }

@@ -34,7 +34,7 @@ class StreamedResponse(StreamingResponse):
         self._chunks = encode(payloads, heartbeat)
         headers = {
             "content-type": content_type,
-            "cache-control": "no-cache, no-transform",
+            "cache-control": "no-store, no-transform",
             "x-accel-buffering": "no",  # nginx would hold small pieces back
         }
         super().__init__(self._chunks, headers=headers)

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,11 +14,11 @@ import pytest
 import structlog
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import BaseRoute, Mount
 from structlog.typing import EventDict
 from websockets.asyncio.client import ClientConnection, connect
 
-from nextfire.transport import Bounds, GraphQLEndpoint, uvicorn_options
+from nextfire.transport import Bounds, GraphQLEndpoint, Perimeter, internal_error, uvicorn_options
 from tests.nextfire.transport.node import install_clients
 from tests.nextfire.transport.toy import Toy, toy_schema
 from tests.waiting import PATIENCE
@@ -99,18 +99,29 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    bounds: Bounds | None = None, *, server_options: dict[str, Any] | None = None, **options: Any
+    bounds: Bounds | None = None,
+    *,
+    perimeter: Perimeter | None = None,
+    routes: Sequence[BaseRoute] = (),
+    trusted_proxies: Sequence[str] = (),
+    around: Callable[[Any], Any] = lambda app: app,
+    server_options: dict[str, Any] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Served]:
     """The toy behind uvicorn, with the options that `nextfire serve` gives it."""
     toy = Toy()
     bounds = bounds or Bounds()
     endpoint = GraphQLEndpoint(SCHEMA, toy.make, refresh=toy.refresh, bounds=bounds, **options)
-    app = Starlette(routes=[Mount("/graphql", endpoint)])
-    settings = uvicorn_options(bounds, graceful_shutdown=timedelta(seconds=1)) | {
+    app = Starlette(
+        routes=[*routes, Mount("/graphql", endpoint)],
+        middleware=perimeter.middleware() if perimeter else [],
+        exception_handlers={Exception: internal_error},
+    )
+    settings = uvicorn_options(bounds, graceful_shutdown=timedelta(seconds=1), trusted_proxies=trusted_proxies) | {
         "loop": "none",
         **(server_options or {}),
     }
-    server = _Server(uvicorn.Config(app, host="127.0.0.1", port=0, **settings))
+    server = _Server(uvicorn.Config(around(app), host="127.0.0.1", port=0, **settings))
     task = asyncio.create_task(server._serve())
     await asyncio.wait_for(server.up.wait(), 20)
     port = server.servers[0].sockets[0].getsockname()[1]

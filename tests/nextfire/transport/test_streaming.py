@@ -136,7 +136,7 @@ async def test_a_subscription_over_server_sent_events(served: Served) -> None:
 
     # then
     assert frames(response) == frames(by_get) == [{"data": {"count": 0}}, {"data": {"count": 1}}]
-    assert response.headers["cache-control"] == "no-cache, no-transform"
+    assert response.headers["cache-control"] == "no-store, no-transform"
 
 
 async def test_a_subscription_that_fails_ends_with_its_error(served: Served, logged: list[EventDict]) -> None:
