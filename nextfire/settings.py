@@ -48,6 +48,11 @@ class Settings(BaseSettings):
     task_queue: str | None = None
     """The Temporal task queue that workers poll; by default one that is the database's own."""
 
+    temporal_read_budget_seconds: float = Field(default=1.3, gt=0, le=8)
+    """How long a query waits for live values; without them it says why."""
+    temporal_write_budget_seconds: float = Field(default=2, gt=0, le=8)
+    """How long a mutation waits for its clock, or for the start of its run, before it leaves that to a worker."""
+
     temporal_ui_url: str | None = None
     """The address of Temporal's web UI, for links; without one there are no links."""
 

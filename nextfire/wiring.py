@@ -71,8 +71,10 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
     """Wire it; nothing is asked of Postgres or Temporal yet."""
     listener = Listener(database.url)
     clock = Clock(temporal, task_queue=task_queue)
-    live = LiveReader(clock)
-    starter = Starter(database, TemporalWorkflows(temporal, task_queue=task_queue))
+    reading = timedelta(seconds=settings.temporal_read_budget_seconds)
+    writing = timedelta(seconds=settings.temporal_write_budget_seconds)
+    live = LiveReader(clock, budget=reading)
+    starter = Starter(database, TemporalWorkflows(temporal, task_queue=task_queue), budget=writing)
     key = settings.secret_key.get_secret_value() if settings.secret_key else None
     return Foundation(
         settings=settings,
@@ -83,7 +85,7 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
         temporal=temporal,
         clock=clock,
         live=live,
-        reconciler=Reconciler(database, clock, live, starter),
+        reconciler=Reconciler(database, clock, live, starter, inline_budget=writing),
         starter=starter,
         secrets=SecretBox(key),
         dialer=Dialer(outbound_rules(settings)),

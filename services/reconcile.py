@@ -29,6 +29,7 @@ from services.wakeup import Listener
 log = structlog.get_logger(__name__)
 
 INLINE_BUDGET = timedelta(seconds=2)
+"""How long a mutation waits for its clock before it leaves it to the worker."""
 BUSY_PAUSE = timedelta(milliseconds=50)
 READ_BACKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses before each read-back, in seconds: the V1 scheduler takes a write some 10 ms after it has said OK."""
@@ -53,21 +54,30 @@ class Drift:
 
 
 class Reconciler:
-    def __init__(self, database: Database, clock: Clock, live: LiveReader, starter: Starter) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        live: LiveReader,
+        starter: Starter,
+        *,
+        inline_budget: timedelta = INLINE_BUDGET,
+    ) -> None:
         self._database = database
         self._clock = clock
         self._live = live
         self._starter = starter
+        self._inline_budget = inline_budget
         self._leases = ClockLeases(database)
         self._due = DueFires(database)
         self._background: set[asyncio.Task[Outcome]] = set()
 
     async def settle_soon(self, schedule_id: UUID) -> None:
-        """Reconcile one schedule, for at most two seconds of the caller's time; it goes on behind, and never raises."""
+        """Reconcile one schedule, for a short time of the caller's; it goes on behind, and never raises."""
         task = asyncio.create_task(self._settle(schedule_id))
         self._background.add(task)
         task.add_done_callback(self._forget)
-        await asyncio.wait({task}, timeout=INLINE_BUDGET.total_seconds())
+        await asyncio.wait({task}, timeout=self._inline_budget.total_seconds())
 
     def _forget(self, task: asyncio.Task[Outcome]) -> None:
         self._background.discard(task)

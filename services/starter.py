@@ -54,14 +54,15 @@ def following_workflow_id(run_id: UUID, before: str) -> str:
 
 
 class Starter:
-    def __init__(self, database: Database, workflows: Workflows) -> None:
+    def __init__(self, database: Database, workflows: Workflows, *, budget: timedelta = BUDGET) -> None:
         self._database = database
         self._workflows = workflows
+        self._budget = budget
 
     async def start_soon(self, pending: Pending) -> None:
         """Start it now if Temporal answers in time; if not, `start_overlooked` does it later. Never raises."""
         try:
-            async with asyncio.timeout(BUDGET.total_seconds()):
+            async with asyncio.timeout(self._budget.total_seconds()):
                 await self._start(pending)
         except (TemporalAway, TimeoutError, Unavailable) as error:
             log.warning(
@@ -81,7 +82,7 @@ class Starter:
 
         starting = [asyncio.create_task(start(each)) for each in pending]
         if starting:
-            _, late = await asyncio.wait(starting, timeout=BUDGET.total_seconds())
+            _, late = await asyncio.wait(starting, timeout=self._budget.total_seconds())
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

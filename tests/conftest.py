@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from migrations import upgrade
 from nextfire.embedded import Postgres, Temporal, running_postgres, running_temporal
@@ -18,6 +19,10 @@ __all__ = ["scripted_agent"]
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 
 _numbers = itertools.count(1)
+
+# A busy machine is slow to draw examples and to run them, which is no failure of what is tested.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

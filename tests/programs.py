@@ -15,7 +15,9 @@ from nextfire import processes
 from nextfire.processes import Child, accepts, free_port
 from tests.waiting import PATIENCE
 
-READY_SECONDS = 60
+READY_SECONDS = 120
+PATIENT = {"NEXTFIRE_TEMPORAL_READ_BUDGET_SECONDS": "8", "NEXTFIRE_TEMPORAL_WRITE_BUDGET_SECONDS": "8"}
+"""What a busy machine may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def environment(database_url: str, temporal_address: str, **values: str) -> dict
         "ENABLE_AGENT_RUN_SCHEDULES": "true",
         "NEXTFIRE_SECRET_KEY": Fernet.generate_key().decode(),
         "NEXTFIRE_AGENT_PRIVATE_NETWORKS": "allow",
+        **PATIENT,
         "PYTHONUNBUFFERED": "1",
         **values,
     }

@@ -36,6 +36,9 @@ EVERY_SECOND = Interval(timedelta(seconds=1), timedelta(0))
 YEARLY = Cron("0 0 1 1 *", "UTC")
 """A cadence that does not fire while a test runs (but for one second a year)."""
 
+PATIENT: dict[str, Any] = {"temporal_read_budget_seconds": 8, "temporal_write_budget_seconds": 8}
+"""What a busy machine may take to answer."""
+
 
 def settings(database_url: str, **values: Any) -> Settings:
     return Settings(
@@ -48,7 +51,7 @@ def settings(database_url: str, **values: Any) -> Settings:
         log_format="text",
         # Agents of tests live on loopback.
         agent_private_networks="allow",
-        **values,
+        **PATIENT | values,
     )
 
 

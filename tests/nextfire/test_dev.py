@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from nextfire.processes import free_port
+from tests.programs import PATIENT
 from tests.waiting import is_alive, wait_until
 
 STARTED = "Nextfire is running"
-START_SECONDS = 120
+START_SECONDS = 300
 STOP_SECONDS = 60
 SCHEDULE_NAMES = "{ schedules(first: 50) { nodes { name } totalCount } agents(first: 50) { totalCount } }"
 
@@ -37,7 +38,7 @@ class Run:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "NEXTFIRE_PORT": str(port), **environment},
+                env={**os.environ, **PATIENT, "NEXTFIRE_PORT": str(port), **environment},
             )
 
     @property

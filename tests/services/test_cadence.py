@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cadence import Cadence, Cron, Interval, check, describe, zones
@@ -260,7 +260,6 @@ def test_a_cadence_is_described_in_plain_words(cadence: Cadence, words: str) -> 
     assert describe(cadence) == words
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=20))
 def test_any_text_is_a_cadence_or_a_list_of_issues(expression: str, zone: str) -> None:
     # given any text at all
@@ -277,7 +276,6 @@ def test_any_text_is_a_cadence_or_a_list_of_issues(expression: str, zone: str) -
 FIELD = st.sampled_from(["*", "*/7", "3", "1-5", "2/3", "1,4,5", "1-5/2,6"])
 
 
-@settings(deadline=None)
 @given(st.lists(FIELD, min_size=5, max_size=5))
 def test_every_right_cron_has_a_description(fields: list[str]) -> None:
     # given a right cron

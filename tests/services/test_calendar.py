@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.cadence import Cadence, Cron, Interval
@@ -260,7 +260,6 @@ CADENCES: st.SearchStrategy[Cadence] = st.one_of(CRONS, INTERVALS)
 MOMENTS = st.integers(0, 4_000_000_000).map(lambda second: datetime.fromtimestamp(second, UTC))
 
 
-@settings(deadline=None)
 @given(CADENCES, MOMENTS)
 def test_every_way_of_asking_gives_the_same_times(cadence: Cadence, after: datetime) -> None:
     # given the next times after a moment
@@ -278,7 +277,6 @@ def test_every_way_of_asking_gives_the_same_times(cadence: Cadence, after: datet
         assert list(fires_between(spec, times[0] + SECOND, times[-1] - SECOND)) == times[1:-1]
 
 
-@settings(deadline=None)
 @given(CRONS, MOMENTS)
 def test_with_utc_the_times_are_just_what_the_fields_say(cadence: Cron, moment: datetime) -> None:
     # given a day without a clock change, and a naive reading of five fields
