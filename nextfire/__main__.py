@@ -1,4 +1,4 @@
-"""The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key`."""
+"""The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key|keys`."""
 
 from importlib import import_module
 
@@ -13,6 +13,7 @@ COMMANDS = {
     "migrate": "migrate:migrate",
     "schema": "schema:schema",
     "secret-key": "secret_key:secret_key",
+    "keys": "keys:keys",
 }
 """The module of `nextfire.commands` and the command in it."""
 

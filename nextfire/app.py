@@ -1,16 +1,20 @@
 """The API: the GraphQL endpoint, the playground, liveness and readiness, as one ASGI application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
+import structlog
 from starlette.applications import Starlette
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 import nextfire
+from nextfire.authentication import authenticator, checked_mode
+from nextfire.callers import Callers
 from nextfire.playground_routes import playground_routes
-from nextfire.settings import Settings
+from nextfire.settings import AuthMode, Settings
 from nextfire.temporal import temporal_client
 from nextfire.transport import GraphQLEndpoint, Perimeter, internal_error
 from nextfire.wiring import Foundation, closing, foundation, in_background
@@ -24,29 +28,41 @@ from services.feed import Feed
 from services.interventions import Interventions
 from services.manual_runs import ManualRuns
 from services.outbound import HostList, literal
-from services.principals import OPEN_ACTOR
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
 from services.schedules import Schedules
 from services.skips import Skips
 
+log = structlog.get_logger(__name__)
+
 FEED_POOL_SIZE = 3
 
 
 def create_app(settings: Settings) -> Starlette:
-    """Build the application. It may be called more than once; nothing is connected before its lifespan starts."""
+    """Build the application. It may be called more than once; nothing is connected before its lifespan starts.
+
+    Raises `NotConfigured` where the settings do not say who may use it.
+    """
+    watched = checked_mode(settings) is not AuthMode.OPEN
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         temporal = await temporal_client(lazy=True)
         async with foundation(settings, temporal) as base, api_services(base) as services:
             app.state.base, app.state.services = base, services
-            yield
+            log.info(
+                "The API starts", action="api_starting", host=settings.host, port=settings.port, auth=settings.auth
+            )
+            async with authenticator(settings, base.database) as known:
+                app.state.callers = Callers(known, frozenset(name.lower() for name in settings.socket_headers))
+                yield
 
     endpoint = GraphQLEndpoint(
         build_schema(schedules=settings.schedules_enabled),
         context,
+        connect=connect,
         refresh=Context.fresh,
+        watch=watch if watched else None,
         allowed_origins=settings.cors_origins,
     )
     return Starlette(
@@ -85,9 +101,25 @@ def endpoint_routes(endpoint: GraphQLEndpoint) -> list[BaseRoute]:
 
 
 async def context(connection: HTTPConnection) -> Context:
-    """The context of one operation."""
+    """The context of one operation: its credentials are looked at each time, on a socket too."""
     services: Services = connection.app.state.services
-    return Context(OPEN_ACTOR, services)
+    known = await _callers(connection).identify(connection)
+    return Context(known.actor, services)
+
+
+async def connect(connection: HTTPConnection, _params: Mapping[str, Any]) -> None:
+    """Let a socket in whose caller is known."""
+    await _callers(connection).identify(connection)
+
+
+async def watch(connection: HTTPConnection) -> NoReturn:
+    """Raise when the credentials of an open socket or stream no longer hold."""
+    await _callers(connection).stay(connection)
+
+
+def _callers(connection: HTTPConnection) -> Callers:
+    callers: Callers = connection.app.state.callers
+    return callers
 
 
 async def readyz(request: Request) -> JSONResponse:

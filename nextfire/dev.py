@@ -145,6 +145,7 @@ def child_environment(home: DataDirectory, postgres: Postgres, temporal: Tempora
         # Else the profile in the user's home is read, which may be for a cluster with TLS.
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "NEXTFIRE_TEMPORAL_UI_URL": temporal.ui_url,
+        "NEXTFIRE_AUTH": "open",
         "NEXTFIRE_HOST": "127.0.0.1",
         "NEXTFIRE_PORT": str(port),
         "ENABLE_AGENT_RUN_SCHEDULES": "true",
@@ -248,6 +249,7 @@ def table(home: DataDirectory, addresses: Addresses, postgres: Postgres, tempora
         "Postgres": postgres.url(DATABASE),
         "Agent demo-sync": addresses.sync_agent,
         "Agent demo-async": addresses.async_agent,
+        "Authentication": "none: whoever reaches this machine's loopback may do everything",
         "Logs": str(home.logs),
     }
 

@@ -1,5 +1,6 @@
 """The settings, all from the environment, and read nowhere else."""
 
+from enum import StrEnum
 from ipaddress import ip_network
 from typing import Annotated, Literal
 
@@ -9,6 +10,13 @@ from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from services.failpoints import parse
 from services.outbound import HostList
+
+
+class AuthMode(StrEnum):
+    """How the API knows who is asking."""
+
+    OPEN = "open"
+    KEYS = "keys"
 
 
 def _split(value: object) -> object:
@@ -55,6 +63,15 @@ class Settings(BaseSettings):
 
     temporal_ui_url: str | None = None
     """The address of Temporal's web UI, for links; without one there are no links."""
+
+    auth: AuthMode | None = None
+    """Who may use the API; `nextfire serve` does not start without it."""
+
+    open_to_network: bool = False
+    """Lets the mode `open` listen where other machines reach it."""
+
+    socket_headers: Listed = ("authorization",)
+    """The headers that the payload of a WebSocket's connection_init may carry."""
 
     secret_key: SecretStr | None = None
     """Seals agents' API keys at rest: 32 bytes, URL-safe base64; `nextfire secret-key` makes one."""

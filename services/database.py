@@ -55,6 +55,7 @@ class Database:
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
             pool_pre_ping=True,
+            hide_parameters=True,  # an error's text goes into the log
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
             connect_args={

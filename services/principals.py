@@ -64,7 +64,8 @@ class Actor:
         """Keeps idempotency keys of different callers of one account apart."""
         if self.principal is None:
             return ""
-        return self.principal.user_id or self.principal.service_account_id or ""
+        who = self.principal.user_id or self.principal.service_account_id or ""
+        return f"{self.principal.type.value.lower()}:{who}"
 
     def to_json(self) -> dict[str, Any] | None:
         return self.principal.to_json() if self.principal else None

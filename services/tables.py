@@ -31,6 +31,7 @@ from uuid_utils.compat import uuid7
 
 from services.agent import AgentProtocol, AgentStatus
 from services.feed_event import EventKind
+from services.principals import Role
 from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason
 from services.schedule import ChangeKind, MissedFirePolicy, OnUnknown, OverlapPolicy
 
@@ -364,4 +365,25 @@ duties = Table(
     Column("holder", Uuid, nullable=False),
     instant("begun_at"),
     instant("held_until", nullable=True),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Text, primary_key=True, comment="the public part of the key"),
+    Column("account_id", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="the service account that the holder acts as"),
+    Column("role", Text, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="SHA-256 of the whole key"),
+    instant("created_at", now=True),
+    instant("expires_at", nullable=True),
+    instant("last_used_at", nullable=True),
+    instant("revoked_at", nullable=True),
+    one_of("role", Role),
+    CheckConstraint("id ~ '^[0-9A-Za-z]{12}$'", name="id"),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
+    CheckConstraint("name ~ '^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$'", name="name"),
+    CheckConstraint("account_id <> ''", name="account_id"),
+    CheckConstraint("expires_at > created_at", name="expires_at"),
+    Index("api_keys_account_id_name_idx", "account_id", "name"),
 )

@@ -47,6 +47,7 @@ def environment(database_url: str, temporal_address: str, **values: str) -> dict
         "TEMPORAL_ADDRESS": temporal_address,
         "TEMPORAL_CONFIG_FILE": os.devnull,
         "ENABLE_AGENT_RUN_SCHEDULES": "true",
+        "NEXTFIRE_AUTH": "open",
         "NEXTFIRE_SECRET_KEY": Fernet.generate_key().decode(),
         "NEXTFIRE_AGENT_PRIVATE_NETWORKS": "allow",
         **PATIENT,

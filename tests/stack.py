@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from temporalio.client import Client
 
 from nextfire.app import api_services
-from nextfire.settings import Settings
+from nextfire.settings import AuthMode, Settings
 from nextfire.wiring import Foundation, foundation
 from nextfire.worker import working
 from resolvers.context import Services
@@ -44,6 +44,7 @@ def settings(database_url: str, **values: Any) -> Settings:
     return Settings(
         database_url=SecretStr(database_url),
         schedules_enabled=True,
+        auth=AuthMode.OPEN,
         # A queue of its own keeps workers of other tests away.
         task_queue=f"test-{uuid4()}",
         temporal_ui_url="http://temporal.test",

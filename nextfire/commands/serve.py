@@ -4,6 +4,7 @@ import click
 import uvicorn
 
 from nextfire.app import create_app
+from nextfire.authentication import NotConfigured
 from nextfire.commands.environment import load_settings, require_postgres
 from nextfire.transport import uvicorn_options
 
@@ -12,15 +13,19 @@ from nextfire.transport import uvicorn_options
 def serve() -> None:
     """Serve the API: GraphQL at /graphql, the playground at /, /readyz and /healthz.
 
-    Needs DATABASE_URL; reads TEMPORAL_* as every Temporal program does, and NEXTFIRE_HOST, NEXTFIRE_PORT. The schedule
-    part of the schema is there with ENABLE_AGENT_RUN_SCHEDULES=true.
+    Needs DATABASE_URL and NEXTFIRE_AUTH; reads TEMPORAL_* as every Temporal program does, and NEXTFIRE_HOST,
+    NEXTFIRE_PORT. The schedule part of the schema is there with ENABLE_AGENT_RUN_SCHEDULES=true.
 
     \b
     Example:
       DATABASE_URL=postgresql://nextfire@db/nextfire TEMPORAL_ADDRESS=temporal:7233 \\
-        ENABLE_AGENT_RUN_SCHEDULES=true nextfire serve
+        NEXTFIRE_AUTH=keys ENABLE_AGENT_RUN_SCHEDULES=true nextfire serve
     """
     settings = load_settings()
+    try:
+        app = create_app(settings)
+    except NotConfigured as error:
+        raise click.ClickException(str(error)) from None
     require_postgres(settings)
     options = uvicorn_options(trusted_proxies=settings.trusted_proxies)
-    uvicorn.run(create_app(settings), host=settings.host, port=settings.port, **options)
+    uvicorn.run(app, host=settings.host, port=settings.port, **options)

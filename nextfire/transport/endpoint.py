@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import strawberry
 from starlette.requests import Request
@@ -25,6 +25,9 @@ from schema.limits import DEFAULT_LIMITS, Limits
 MakeContext = Callable[[Request | WebSocket], Awaitable[Any]]
 """Makes the context of one operation. What it raises of Nextfire's errors is answered; all else is masked."""
 
+Watch = Callable[[Request | WebSocket], Awaitable[NoReturn]]
+"""Runs beside an open socket or event stream, and raises one of Nextfire's errors when that must end."""
+
 Connect = Callable[[WebSocket, Mapping[str, Any]], Awaitable[Mapping[str, Any] | None]]
 """Lets a socket in: takes the payload of connection_init, gives that of connection_ack, or raises."""
 
@@ -34,8 +37,9 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
     `context` is called for each operation, on a socket too, so that what its loaders keep does not outlive the
     operation; `websocket.state.connection_params` then holds the payload of connection_init. `refresh` makes the
-    context of each event of a subscription from that of the subscription. Web pages of other origins than its own
-    and `allowed_origins` may use neither HTTP nor WebSocket.
+    context of each event of a subscription from that of the subscription. `watch` ends sockets and event streams
+    whose credentials no longer hold. Web pages of other origins than its own and `allowed_origins` may use neither
+    HTTP nor WebSocket.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         *,
         connect: Connect | None = None,
         refresh: Refresh | None = None,
+        watch: Watch | None = None,
         limits: Limits = DEFAULT_LIMITS,
         bounds: Bounds = DEFAULT_BOUNDS,
         allowed_origins: Sequence[str] = (),
@@ -60,8 +65,9 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self.bounds = bounds
         self.engine = Engine(schema, limits, bounds.deadline, refresh)
         self._context = context
+        self.watch = watch
         self._connect = connect
-        self._http = HTTPHandler(self.engine, self.context, bounds, Origins(allowed_origins))
+        self._http = HTTPHandler(self.engine, self.context, bounds, Origins(allowed_origins), watch)
         self._with_request_id = RequestIdMiddleware(self._serve)
 
     websocket_adapter_class = SocketAdapter

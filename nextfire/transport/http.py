@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from typing import Any, cast
+from functools import partial
+from typing import Any, NoReturn, cast
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
@@ -22,7 +23,7 @@ from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type
 from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
-from nextfire.transport.streaming import StreamedResponse, encode_json
+from nextfire.transport.streaming import StreamedResponse, encode_json, watched
 from services.errors import NextfireError
 
 PARTIAL_SUCCESS = 294
@@ -30,17 +31,25 @@ PARTIAL_SUCCESS = 294
 
 _STATUS_OF_CODE = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429, "UNAVAILABLE": 503}
 
+_CHALLENGE = {"www-authenticate": 'Bearer realm="nextfire"'}  # RFC 9110 section 15.5.2: a 401 has one
+
 
 class HTTPHandler:
     """Answers the HTTP requests of one endpoint."""
 
     def __init__(
-        self, engine: Engine, context: Callable[[Any], Awaitable[Any]], bounds: Bounds, origins: Origins
+        self,
+        engine: Engine,
+        context: Callable[[Any], Awaitable[Any]],
+        bounds: Bounds,
+        origins: Origins,
+        watch: Callable[[Any], Awaitable[NoReturn]] | None = None,
     ) -> None:
         self._engine = engine
         self._context = context
         self._bounds = bounds
         self._origins = origins
+        self._watch = watch
 
     async def answer(self, request: Request) -> Response:
         """The answer to one request, whatever comes in."""
@@ -56,7 +65,7 @@ class HTTPHandler:
             status = _STATUS_OF_CODE.get(errors[0]["extensions"]["code"], 500)
             if isinstance(error, NextfireError) and status == 500:
                 status = 400
-            return _json({"errors": errors}, json_type(accept), status)
+            return _json({"errors": errors}, json_type(accept), status, _CHALLENGE if status == 401 else None)
 
     async def _answer(self, request: Request, accept: str | None) -> Response:
         self._origins.check(request.headers)
@@ -74,7 +83,10 @@ class HTTPHandler:
         answer = negotiate(accept, subscribes=operation.subscribes, defers=operation.defers)
         try:
             if operation.subscribes:
-                return self._stream(await self._engine.subscribe(operation, asked, context), answer.single)
+                events = await self._engine.subscribe(operation, asked, context)
+                if self._watch is not None:
+                    events = watched(events, partial(self._watch, request))
+                return self._stream(events, answer.single)
             return await self._run(operation, asked, context, answer)
         except Refused as refused:
             return self._single({"errors": refused.errors}, answer.single, refused.status)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from datetime import timedelta
+from typing import Any, NoReturn
 
 import orjson
 from starlette.responses import StreamingResponse
 from starlette.types import Send
 
 from nextfire.transport.frames import Payload
+from nextfire.transport.masking import exception_errors
 from nextfire.transport.negotiation import MULTIPART, SSE
+from nextfire.transport.refusal import Refused
 
 Encode = Callable[[AsyncGenerator[Payload, None], timedelta], AsyncGenerator[bytes, None]]
 
@@ -88,6 +91,31 @@ async def _with_heartbeat(
         upcoming.cancel()
         with suppress(asyncio.CancelledError, Exception):
             await upcoming
+        await payloads.aclose()
+
+
+async def watched(
+    payloads: AsyncGenerator[Payload, None], watch: Callable[[], Awaitable[NoReturn]]
+) -> AsyncGenerator[Payload, None]:
+    """The payloads, until `watch` raises: Refused then, with what it raised."""
+    watching = asyncio.ensure_future(watch())
+    upcoming = asyncio.ensure_future(_next(payloads))
+    try:
+        while True:
+            both: set[asyncio.Future[Any]] = {upcoming, watching}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if error := watching.exception() if watching.done() else None:
+                raise Refused(401, exception_errors(error, "graphql.watch"))
+            payload = upcoming.result()
+            if payload is None:
+                return
+            yield payload
+            upcoming = asyncio.ensure_future(_next(payloads))
+    finally:
+        for task in (upcoming, watching):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
         await payloads.aclose()
 
 

@@ -6,6 +6,7 @@ protocol closes the socket with 4400, what is wrong with one operation answers a
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
@@ -24,18 +25,20 @@ from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Refusal, Refused
 from nextfire.transport.requests import parse_json, request_of_value
 from nextfire.transport.streaming import encode_json
-from services.errors import NextfireError
+from services.errors import NextfireError, Unauthenticated
 
 if TYPE_CHECKING:
-    from nextfire.transport.endpoint import GraphQLEndpoint
+    from nextfire.transport.endpoint import GraphQLEndpoint, Watch
 
 INVALID_MESSAGE = 4400
 UNACCEPTABLE_SUBPROTOCOL = 4406
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 INTERNAL_ERROR = 4500
+TRY_AGAIN_LATER = 1013
 TOO_BIG = 1009
 RATE_LIMITED = "RATE_LIMITED"
+_CLOSE_CODES = {"UNAUTHENTICATED": UNAUTHORIZED, "UNAVAILABLE": TRY_AGAIN_LATER}
 _MOST_REASON_BYTES = 123  # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code
 
 
@@ -84,6 +87,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
 
     view: GraphQLEndpoint
     websocket: SocketAdapter
+    _watching: asyncio.Task[None] | None = None
 
     async def handle_message(self, message: object) -> None:
         """Check the shape of a message before acting on it."""
@@ -98,14 +102,37 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         try:
             message["payload"] = message.get("payload") or {}
             await super().handle_connection_init(message)
+            if self.connection_acknowledged and self.view.watch is not None and self._watching is None:
+                self._watching = asyncio.create_task(self._watched(self.view.watch))
         except NextfireError as error:
-            code = getattr(error, "code", "")
-            await self.websocket.close(UNAUTHORIZED if code == "UNAUTHENTICATED" else FORBIDDEN, error.message)
+            await self._turn_away(error)
         except SocketGone:
             raise
         except Exception as error:  # an application's bug must not show as a traceback
             errors = exception_errors(error, "graphql.connect")
             await self.websocket.close(INTERNAL_ERROR, errors[0]["message"])
+
+    async def _watched(self, watch: Watch) -> None:
+        """Close the socket when its caller may no longer be here, and deliver nothing more."""
+        try:
+            await watch(self.websocket.ws)
+        except NextfireError as error:
+            await self._turn_away(error)
+        except Exception as error:  # as for connection_init
+            await self.websocket.close(INTERNAL_ERROR, exception_errors(error, "graphql.watch")[0]["message"])
+
+    async def _turn_away(self, error: NextfireError) -> None:
+        for identifier in [*self.operations]:
+            await self.cleanup_operation(identifier)
+        await self.websocket.close(_CLOSE_CODES.get(error.code, FORBIDDEN), error.message)
+
+    async def shutdown(self) -> None:
+        """End everything that runs for the socket."""
+        if self._watching is not None:
+            self._watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watching
+        await super().shutdown()
 
     async def handle_subscribe(self, message: Any) -> None:
         """Start an operation. Its slot carries the payload whole, since what is wrong with it ends that one only."""
@@ -128,6 +155,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
             return
         except Refused as refused:
             await self._send_error(operation, refused.errors)
+        except Unauthenticated as error:
+            await self.websocket.close(UNAUTHORIZED, error.message)
         except Exception as error:  # the last place where an error can still be masked
             await self._send_error(operation, exception_errors(error, "graphql.websocket"))
 

@@ -139,7 +139,7 @@ def test_a_schedule_waits_in_postgres_until_temporal_is_back(database_url: str, 
             )
 
 
-@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "schema", "secret-key"])
+@pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "schema", "secret-key", "keys"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "nextfire", command, "--help"],

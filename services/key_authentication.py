@@ -1,0 +1,50 @@
+"""The mode `keys`: callers are known by their API keys."""
+
+import hmac
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from cachetools import TTLCache
+
+from services.api_key import ApiKey, read_key
+from services.api_keys import ApiKeys
+from services.authentication import Authenticated
+from services.credentials import bearer_token
+from services.errors import Unauthenticated, Unavailable
+from services.principals import Actor, Principal, PrincipalType
+
+KEPT_FOR = timedelta(seconds=2)
+"""How long a key may still work after it was revoked."""
+MAX_KEPT = 10_000
+_NOBODYS_DIGEST = bytes(32)
+
+
+class KeyAuthenticator:
+    """Knows the holders of API keys: each is a service account with the name and the account of its key."""
+
+    def __init__(self, keys: ApiKeys, kept_for: timedelta = KEPT_FOR) -> None:
+        self._keys = keys
+        self._kept: TTLCache[str, ApiKey] = TTLCache(MAX_KEPT, kept_for.total_seconds())
+
+    async def authenticate(self, headers: Mapping[str, str]) -> Authenticated:
+        """Raises `Unauthenticated`, and `Unavailable` where Postgres does not answer."""
+        given = read_key(bearer_token(headers))
+        if given is None:
+            raise Unauthenticated("What was sent is no API key: one begins with nfk_ and is sent whole.")
+        kept = self._kept.get(given.id)
+        key = kept or await self._keys.find(given.id)
+        # Compared in either case, so that the time tells nothing of which ids there are.
+        matches = hmac.compare_digest(given.digest, key.digest if key else _NOBODYS_DIGEST)
+        if key is None or not matches:
+            raise Unauthenticated("There is no such API key.")
+        if key.revoked_at is not None:
+            raise Unauthenticated("This API key was revoked.")
+        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
+            raise Unauthenticated("This API key has expired.")
+        if kept is None:
+            self._kept[key.id] = key
+            with suppress(Unavailable):  # a request is not refused because its time could not be noted
+                await self._keys.note_use(key)
+        principal = Principal(PrincipalType.SERVICE_ACCOUNT, None, key.name, key.account_id)
+        return Authenticated(Actor(key.account_id, principal, key.role), key.expires_at)
