@@ -10,6 +10,7 @@ from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from services.failpoints import parse
 from services.outbound import HostList
+from services.principals import Role
 
 
 class AuthMode(StrEnum):
@@ -17,6 +18,7 @@ class AuthMode(StrEnum):
 
     OPEN = "open"
     KEYS = "keys"
+    JWT = "jwt"
 
 
 def _split(value: object) -> object:
@@ -25,6 +27,22 @@ def _split(value: object) -> object:
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 """Several values with commas between them."""
+
+
+def _upper(value: object) -> object:
+    return value.strip().upper() if isinstance(value, str) else value
+
+
+def _pairs(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    pairs = [part.rpartition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): role for name, _, role in pairs}
+
+
+RoleName = Annotated[Role, BeforeValidator(_upper)]
+RoleNames = Annotated[dict[str, RoleName], NoDecode, BeforeValidator(_pairs)]
+"""Pairs `name=role` with commas between them."""
 
 
 class Settings(BaseSettings):
@@ -72,6 +90,34 @@ class Settings(BaseSettings):
 
     socket_headers: Listed = ("authorization",)
     """The headers that the payload of a WebSocket's connection_init may carry."""
+
+    jwt_issuer: str | None = None
+    """The OIDC issuer, exactly as its tokens name it."""
+
+    jwt_audience: Listed = ()
+    """The audiences that tokens may be for."""
+
+    jwt_jwks_url: str | None = None
+    """Where the issuer's keys are; by default its discovery document says."""
+
+    jwt_algorithms: Listed = ("RS256", "ES256", "EdDSA")
+    jwt_account_claim: str = "account_id"
+    jwt_account: str | None = None
+    """The account of every token, instead of a claim."""
+
+    jwt_subject_claim: str = "sub"
+    jwt_type_claim: str | None = None
+    """The claim that tells service accounts from users; without one, all are users."""
+
+    jwt_service_accounts: Listed = ("service_account",)
+    """The values of that claim that mean a service account."""
+
+    jwt_role_claim: str = "role"
+    jwt_roles: RoleNames = {}
+    """What the values of that claim mean, where they are not viewer, editor and operator: devs=editor,ops=operator."""
+
+    jwt_default_role: RoleName | None = None
+    """The role of tokens that name none; without one they are refused."""
 
     secret_key: SecretStr | None = None
     """Seals agents' API keys at rest: 32 bytes, URL-safe base64; `nextfire secret-key` makes one."""

@@ -40,11 +40,11 @@ PATIENT: dict[str, Any] = {"temporal_read_budget_seconds": 8, "temporal_write_bu
 """What a busy machine may take to answer."""
 
 
-def settings(database_url: str, **values: Any) -> Settings:
+def settings(database_url: str, auth: AuthMode = AuthMode.OPEN, **values: Any) -> Settings:
     return Settings(
         database_url=SecretStr(database_url),
         schedules_enabled=True,
-        auth=AuthMode.OPEN,
+        auth=auth,
         # A queue of its own keeps workers of other tests away.
         task_queue=f"test-{uuid4()}",
         temporal_ui_url="http://temporal.test",
