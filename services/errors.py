@@ -15,7 +15,8 @@ NextfireError
 │   ├── CountChanged        COUNT_CHANGED           a bulk change would touch another number of rows
 │   └── CursorExpired       CURSOR_EXPIRED          the event log no longer reaches back that far
 ├── Unauthenticated         UNAUTHENTICATED         nobody knows who is asking
-└── Unavailable             UNAVAILABLE             Postgres did not answer; try again
+└── Unavailable             UNAVAILABLE             Postgres or the authorization provider did not answer; try again
+    └── ProviderMisconfigured PROVIDER_MISCONFIGURED the provider does not know what it is asked about
 ```
 
 Each class builds its own message from its fields; `code` is stable and part of the API.
@@ -178,3 +179,16 @@ class Unavailable(NextfireError):
 
     def __init__(self, what: str = "The database") -> None:
         super().__init__(f"{what} did not answer; nothing was changed. Try again shortly.")
+
+
+class ProviderMisconfigured(Unavailable):
+    """An outage that time does not end: the provider knows neither to allow nor to deny."""
+
+    code = "PROVIDER_MISCONFIGURED"
+
+    def __init__(self, what: str, status: int) -> None:
+        NextfireError.__init__(
+            self,
+            f"The authorization provider answers {status} when it is asked about {what}: its configuration has to be"
+            " mended. Nothing was changed.",
+        )
