@@ -146,14 +146,15 @@ def _status(code: int, **facts: str) -> JSONResponse:
 @asynccontextmanager
 async def api_services(base: Foundation) -> AsyncIterator[Services]:
     """What the resolvers call, with the tailer of the event log running."""
-    database, notifier = base.database, base.notifier
+    database, notifier, registrations = base.database, base.notifier, base.authority.registrations
     # Its own pool: mutations that wait for a lock must not hold up subscribers, nor these the mutations.
     feed_database = Database(database.url, pool_size=FEED_POOL_SIZE)
     feed = Feed(feed_database, base.listener)
     async with closing(feed_database), in_background(feed.run()):
         yield Services(
-            agents=Agents(database, base.secrets, base.dialer),
-            schedules=Schedules(database, notifier, base.reconciler),
+            authorizer=base.authority.authorizer,
+            agents=Agents(database, base.secrets, base.dialer, registrations),
+            schedules=Schedules(database, notifier, base.reconciler, registrations),
             schedule_queries=ScheduleQueries(database),
             runs=Runs(database),
             skips=Skips(database, notifier, base.reconciler),

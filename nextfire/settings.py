@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     agent_deny: Listed = ()
     """Where agents may not be, whatever else is allowed: hosts, `*.host` patterns and address ranges."""
 
+    provider_url: str | None = Field(default=None, pattern="^https?://[^?#]+$")
+    """The authorization provider: it knows who asks and decides what they may do. Without one, everyone may do all."""
+
     log_format: str = Field(default="json", pattern="^(json|text)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio.client import Client
 
+from nextfire.authority import Authority, authority_of
 from nextfire.settings import Settings
 from services.clock import Clock, TemporalAway
 from services.database import Database
@@ -41,6 +42,7 @@ class Foundation:
     starter: Starter
     secrets: SecretBox
     dialer: Dialer
+    authority: Authority
 
     async def temporal_reachable(self) -> bool:
         try:
@@ -57,9 +59,9 @@ async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foun
     Temporal may be away. Raises `Unavailable` where Postgres is, and no task queue is set.
     """
     database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
-    async with closing(database):
+    async with closing(database), authority_of(settings, database) as authority:
         task_queue = settings.task_queue or f"nextfire-{await database.identity()}"
-        base = build(settings, database, temporal, task_queue)
+        base = build(settings, database, temporal, task_queue, authority)
         async with in_background(base.listener.run(), base.notifier.run()):
             try:
                 yield base
@@ -67,7 +69,9 @@ async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foun
                 await base.reconciler.close()
 
 
-def build(settings: Settings, database: Database, temporal: Client, task_queue: str) -> Foundation:
+def build(
+    settings: Settings, database: Database, temporal: Client, task_queue: str, authority: Authority
+) -> Foundation:
     """Wire it; nothing is asked of Postgres or Temporal yet."""
     listener = Listener(database.url)
     clock = Clock(temporal, task_queue=task_queue)
@@ -89,6 +93,7 @@ def build(settings: Settings, database: Database, temporal: Client, task_queue: 
         starter=starter,
         secrets=SecretBox(key),
         dialer=Dialer(outbound_rules(settings)),
+        authority=authority,
     )
 
 

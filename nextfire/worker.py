@@ -43,6 +43,7 @@ ASK_EVERY = timedelta(seconds=4)
 SWEEP_EVERY = timedelta(seconds=25)
 """With the asking, a clock is looked at every 30 s."""
 AUDIT_EVERY = timedelta(seconds=55)
+FORGET_EVERY = timedelta(seconds=5)
 ACTIVITIES_AT_ONCE = 100
 GRACE = timedelta(seconds=20)
 """For activities under way at the end; a delivery that takes longer is taken over by another worker."""
@@ -71,6 +72,7 @@ async def working(base: Foundation, connected: Client, grace: timedelta = GRACE)
         periodically("sweep", ASK_EVERY, sweep.turn),
         periodically("audit", ASK_EVERY, audit.turn),
         periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
+        periodically("forget", FORGET_EVERY, base.authority.registrations.forget_due),
     )
     async with http_client(base.dialer) as http, loops, temporal_worker(base, connected, AcpClient(http), grace):
         yield

@@ -1,13 +1,15 @@
 """Agents: by id, by name, by page, and the commands on them."""
 
+from dataclasses import replace
 from uuid import UUID
 
-from resolvers import filters, paging
+from resolvers import filters, paging, permissions
 from resolvers.context import Context
-from resolvers.ids import Kind, key_of
+from resolvers.ids import NOBODY, Kind, key_of
 from services import fields
-from services.agent import Agent, AgentProtocol
+from services.agent import Agent, AgentProtocol, DeliveryMethod
 from services.agents import AgentChanges, AgentFilter
+from services.authorization import DELETE_AGENT, UPDATE_AGENT, ResourceType, agent_resource
 from services.errors import Issue, NotFound
 
 CREATED_AT, UPDATED_AT, NAME = "created_at", "updated_at", "name"
@@ -22,15 +24,17 @@ NEWEST_FIRST = order(CREATED_AT, descending=True)
 
 
 async def by_key(context: Context, agent_id: UUID) -> Agent | None:
-    return await context.loaders.agent.load(agent_id)
+    """Deleted or not; None as well where the caller may not see it."""
+    agent = await context.loaders.agent.load(agent_id)
+    return agent if await permissions.may_see_agent(context, agent_id) else None
 
 
-async def of(context: Context, agent_id: UUID) -> Agent:
-    """The agent that a row refers to, deleted or not. Raises `NotFound` where the caller may not see it."""
-    agent = await by_key(context, agent_id)
+async def delivery_method(context: Context, agent_id: UUID) -> DeliveryMethod:
+    """How the input of a schedule reaches its agent, which is the schedule's to tell."""
+    agent = await context.loaders.agent.load(agent_id)
     if agent is None:
         raise NotFound("agent")
-    return agent
+    return agent.delivery_method
 
 
 async def by_id(context: Context, text: str) -> Agent | None:
@@ -39,9 +43,11 @@ async def by_id(context: Context, text: str) -> Agent | None:
 
 async def by_name(context: Context, name: str) -> Agent | None:
     """The live agent of that name; a text that is no name is nobody's."""
-    if not fields.NAME_PATTERN.fullmatch(name):
-        return None
-    return await context.services.agents.by_name(context.actor, name)
+    agent = None
+    if fields.NAME_PATTERN.fullmatch(name):
+        agent = await context.services.agents.by_name(context.actor, name)
+    agent_id = agent.id if agent else NOBODY
+    return agent if await permissions.may_see_agent(context, agent_id) else None
 
 
 async def page(
@@ -51,18 +57,21 @@ async def page(
     filters.check((filter.search, ("filter", "search")))
     window = paging.window(asked, order)
     agents, actor = context.services.agents, context.actor
-    found = await agents.page(actor, filter, order.column, window)
+    readable = replace(filter, readable=await permissions.readable(context, ResourceType.AGENT))
+    found = await agents.page(actor, readable, order.column, window)
+    permissions.found_readable(context, (agent_resource(agent.id) for agent in found.items))
     return paging.listing(
         found,
         order,
         key=lambda agent: (getattr(agent, order.column), agent.id),
-        count=lambda: agents.count(actor, filter),
+        count=lambda: agents.count(actor, readable),
     )
 
 
 async def register(
     context: Context, *, name: str, description: str | None, protocol: AgentProtocol, url: str, api_key: str | None
 ) -> Agent:
+    await permissions.require_registration(context)
     return await context.services.agents.register(
         context.actor, name=name, description=description, protocol=protocol, url=url, api_key=api_key
     )
@@ -71,6 +80,7 @@ async def register(
 async def update(
     context: Context, agent_id: UUID, changes: AgentChanges, *, expected_version: int, issues: tuple[Issue, ...]
 ) -> Agent:
+    await permissions.require_agent(context, UPDATE_AGENT, agent_id, "input", "id")
     agent = await context.services.agents.update(
         context.actor, agent_id, changes, expected_version=expected_version, issues=issues
     )
@@ -79,6 +89,7 @@ async def update(
 
 
 async def delete(context: Context, agent_id: UUID, *, expected_version: int | None) -> Agent:
+    await permissions.require_agent(context, DELETE_AGENT, agent_id, "input", "id")
     agent = await context.services.agents.delete(context.actor, agent_id, expected_version=expected_version)
     context.forget()
     return agent

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from resolvers.loaders import Loaders
 from services.agents import Agents
+from services.authorization import Authorizer
 from services.backfills import Backfills
 from services.feed import Feed
 from services.interventions import Interventions
@@ -34,6 +35,7 @@ class ServerFacts:
 class Services:
     """What the resolvers call: one set a process, shared by all requests."""
 
+    authorizer: Authorizer
     agents: Agents
     schedules: Schedules
     schedule_queries: ScheduleQueries
@@ -66,6 +68,7 @@ class Context:
             services = self.services
             self._loaders = Loaders(
                 self.actor,
+                authorizer=services.authorizer,
                 agents=services.agents,
                 schedules=services.schedule_queries,
                 runs=services.runs,

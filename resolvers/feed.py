@@ -5,7 +5,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from resolvers import paging, runs
+from resolvers import paging, permissions, runs
 from resolvers.context import Context
 from resolvers.schedules import check_filter
 from services.feed_event import Event, EventKind
@@ -49,7 +49,8 @@ async def _fires(context: Context, source: AsyncGenerator[list[Event], None]) ->
         async for batch in batches:
             context.forget()
             ids = [*{event.run_id for event in batch if event.run_id}]
-            rows = await context.services.runs.get_many(context.actor, ids)
+            found_runs = await context.services.runs.get_many(context.actor, ids)
+            rows = {run.id: run for run in await permissions.visible_runs(context, found_runs.values())}
             if found := [fire_event(event, rows[run_id]) for event in batch if (run_id := event.run_id) in rows]:
                 yield found
 
@@ -135,8 +136,10 @@ async def _changes(
 async def _change_events(context: Context, filter: ScheduleFilter, batch: list[Event]) -> list[ChangeEvent]:
     queries = context.services.schedule_queries
     keys = [(event.schedule_id, int(event.payload["version"])) for event in batch if event.schedule_id]
-    schedules = await queries.matching(context.actor, filter, [*{schedule_id for schedule_id, _ in keys}])
-    revisions = await queries.revisions_at([key for key in keys if key[0] in schedules])
+    matching = await queries.matching(context.actor, filter, [*{schedule_id for schedule_id, _ in keys}])
+    seen = await permissions.visible_schedules(context, matching.values())
+    schedules = {schedule.id: schedule for schedule in seen}
+    revisions = await queries.revisions_at(context.actor, [key for key in keys if key[0] in schedules])
     return [
         _change_event(event, revisions[key], schedules[key[0]])
         for event, key in zip((event for event in batch if event.schedule_id), keys, strict=True)

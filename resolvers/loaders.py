@@ -1,5 +1,6 @@
 """The loaders of one request: whatever its fields ask for at one moment is read in one go."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import datetime
 from typing import TypeVar
@@ -9,6 +10,7 @@ from strawberry.dataloader import DataLoader
 
 from services.agent import Agent
 from services.agents import Agents
+from services.authorization import Authorizer, Question, ResourceType
 from services.live import Live
 from services.live_reader import LiveReader, Wanted
 from services.principals import Actor
@@ -21,20 +23,41 @@ T = TypeVar("T")
 
 
 class Loaders:
-    """Every one is for one actor, and knows nothing of rows outside that actor's account."""
+    """Every one is for one actor, and knows nothing of rows outside that actor's account.
+
+    They say what there is, and not who may see it: that is asked for by the resolvers, of `allowed` and `readable`.
+    """
 
     def __init__(
-        self, actor: Actor, *, agents: Agents, schedules: ScheduleQueries, runs: Runs, live: LiveReader
+        self,
+        actor: Actor,
+        *,
+        authorizer: Authorizer,
+        agents: Agents,
+        schedules: ScheduleQueries,
+        runs: Runs,
+        live: LiveReader,
     ) -> None:
         self.agent: DataLoader[UUID, Agent | None] = _by_id(lambda ids: agents.get_many(actor, ids))
         self.schedule: DataLoader[UUID, Schedule | None] = _by_id(lambda ids: schedules.get_many(actor, ids))
         self.run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.get_many(actor, ids))
         self.last_run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.last_of(actor, ids))
         self.task: DataLoader[UUID, Task | None] = _by_id(lambda ids: runs.tasks(actor, ids))
-        self.attempts: DataLoader[UUID, list[Attempt] | None] = _by_id(runs.attempts_of)
-        self.cancellation: DataLoader[UUID, TaskCancellation | None] = _by_id(runs.cancellations_of)
-        self.skips: DataLoader[UUID, tuple[datetime, ...] | None] = _by_id(schedules.skipped_of)
+        self.cancellation: DataLoader[UUID, TaskCancellation | None] = _by_id(
+            lambda ids: runs.cancellations_of(actor, ids)
+        )
+        self.attempts: DataLoader[UUID, list[Attempt] | None] = _by_id(lambda ids: runs.attempts_of(actor, ids))
+        self.skips: DataLoader[UUID, tuple[datetime, ...] | None] = _by_id(lambda ids: schedules.skipped_of(actor, ids))
         self.live: DataLoader[Wanted, Live] = DataLoader(load_fn=live.read, cache_key_fn=_live_key)
+
+        async def allowed(questions: list[Question]) -> list[bool]:
+            return await authorizer.allowed(actor, questions)
+
+        async def readable(types: list[ResourceType]) -> list[frozenset[UUID] | None]:
+            return [*await asyncio.gather(*(authorizer.readable(actor, each) for each in types))]
+
+        self.allowed: DataLoader[Question, bool] = DataLoader(load_fn=allowed, cache_key_fn=_question_key)
+        self.readable: DataLoader[ResourceType, frozenset[UUID] | None] = DataLoader(load_fn=readable)
 
 
 def _by_id(read: Callable[[list[UUID]], Awaitable[dict[UUID, T]]]) -> DataLoader[UUID, T | None]:
@@ -43,6 +66,11 @@ def _by_id(read: Callable[[list[UUID]], Awaitable[dict[UUID, T]]]) -> DataLoader
         return [found.get(each) for each in ids]
 
     return DataLoader(load_fn=load)
+
+
+def _question_key(question: Question) -> Hashable:
+    """Two actions of one operation are one question."""
+    return question.action.operation, question.resource
 
 
 def _live_key(wanted: Wanted) -> Hashable:

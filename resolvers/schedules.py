@@ -4,10 +4,18 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from resolvers import filters, paging
+from resolvers import filters, paging, permissions
 from resolvers.context import Context
-from resolvers.ids import Kind, key_of
+from resolvers.ids import NOBODY, Kind, key_of
 from services import fields
+from services.authorization import (
+    DELETE_SCHEDULE,
+    SCHEDULE_AGENT,
+    TRIGGER_SCHEDULE,
+    UPDATE_SCHEDULE,
+    ResourceType,
+    schedule_resource,
+)
 from services.backfills import Span
 from services.definition import Difference
 from services.errors import Issue
@@ -28,7 +36,8 @@ LATEST_VERSION_FIRST = paging.Order("changes", "version", paging.Sorted.BY_NUMBE
 
 
 async def by_key(context: Context, schedule_id: UUID) -> Schedule | None:
-    return await context.loaders.schedule.load(schedule_id)
+    schedule = await context.loaders.schedule.load(schedule_id)
+    return schedule if await permissions.may_see_schedule(context, schedule_id, schedule) else None
 
 
 async def by_id(context: Context, text: str) -> Schedule | None:
@@ -37,9 +46,12 @@ async def by_id(context: Context, text: str) -> Schedule | None:
 
 async def by_name(context: Context, agent_id: str, name: str) -> Schedule | None:
     """The live schedule of that agent and name; a text that is no name is no schedule's."""
-    if not fields.NAME_PATTERN.fullmatch(name):
-        return None
-    return await context.services.schedule_queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name)
+    schedule = None
+    if fields.NAME_PATTERN.fullmatch(name):
+        queries = context.services.schedule_queries
+        schedule = await queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name)
+    schedule_id = schedule.id if schedule else NOBODY
+    return schedule if await permissions.may_see_schedule(context, schedule_id, schedule) else None
 
 
 async def page(
@@ -49,16 +61,18 @@ async def page(
     check_filter(filter)
     window = paging.window(asked, order)
     queries, actor = context.services.schedule_queries, context.actor
+    readable = replace(filter, readable=await permissions.readable(context, ResourceType.SCHEDULE))
     if skips:
-        found, skipped = await queries.page_with_skips(actor, filter, order.column, window)
+        found, skipped = await queries.page_with_skips(actor, readable, order.column, window)
         context.loaders.skips.prime_many(skipped)
     else:
-        found = await queries.page(actor, filter, order.column, window)
+        found = await queries.page(actor, readable, order.column, window)
+    permissions.found_readable(context, (schedule_resource(each.agent_id, each.id) for each in found.items))
     return paging.listing(
         found,
         order,
         key=lambda schedule: (_sorted_by(schedule, order.column), schedule.id),
-        count=lambda: queries.count(actor, filter),
+        count=lambda: queries.count(actor, readable),
     )
 
 
@@ -91,13 +105,13 @@ def _sorted_by(schedule: Schedule, column: str) -> object:
 async def changes(context: Context, schedule: Schedule, asked: paging.Slice) -> paging.Listing[Revision]:
     """Raises `InvalidInput`."""
     window = paging.window(asked, LATEST_VERSION_FIRST)
-    queries = context.services.schedule_queries
-    found = await queries.revisions(schedule.id, window)
+    queries, actor = context.services.schedule_queries, context.actor
+    found = await queries.revisions(actor, schedule.id, window)
     return paging.listing(
         found,
         LATEST_VERSION_FIRST,
         key=lambda revision: (revision.version, revision.schedule_id),
-        count=lambda: queries.count_revisions(schedule.id),
+        count=lambda: queries.count_revisions(actor, schedule.id),
     )
 
 
@@ -109,6 +123,7 @@ async def create(
     idempotency_key: str | None,
     issues: tuple[Issue, ...],
 ) -> Schedule:
+    await permissions.require_agent(context, SCHEDULE_AGENT, agent_id, "input", "agentId")
     schedule = await context.services.schedules.create(
         context.actor, agent_id, definition, idempotency_key=idempotency_key, issues=issues
     )
@@ -125,6 +140,7 @@ async def update(
     note: str | None,
     issues: tuple[Issue, ...],
 ) -> tuple[Schedule, list[Difference]]:
+    await permissions.require_schedule(context, UPDATE_SCHEDULE, schedule_id)
     schedule, changed = await context.services.schedules.update(
         context.actor, schedule_id, changes, expected_version=expected_version, note=note, issues=issues
     )
@@ -133,6 +149,7 @@ async def update(
 
 
 async def pause(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    await permissions.require_schedule(context, UPDATE_SCHEDULE, schedule_id)
     schedule = await context.services.schedules.pause(
         context.actor, schedule_id, expected_version=expected_version, note=note
     )
@@ -141,6 +158,7 @@ async def pause(context: Context, schedule_id: UUID, *, expected_version: int | 
 
 
 async def resume(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    await permissions.require_schedule(context, UPDATE_SCHEDULE, schedule_id)
     schedule = await context.services.schedules.resume(
         context.actor, schedule_id, expected_version=expected_version, note=note
     )
@@ -149,6 +167,7 @@ async def resume(context: Context, schedule_id: UUID, *, expected_version: int |
 
 
 async def delete(context: Context, schedule_id: UUID, *, expected_version: int | None, note: str | None) -> Schedule:
+    await permissions.require_schedule(context, DELETE_SCHEDULE, schedule_id)
     schedule = await context.services.schedules.delete(
         context.actor, schedule_id, expected_version=expected_version, note=note
     )
@@ -159,6 +178,7 @@ async def delete(context: Context, schedule_id: UUID, *, expected_version: int |
 async def skip_fire(
     context: Context, schedule_id: UUID, fire_at: datetime | None, *, note: str | None, issues: tuple[Issue, ...]
 ) -> tuple[Schedule, datetime]:
+    await permissions.require_schedule(context, UPDATE_SCHEDULE, schedule_id)
     at = await context.services.skips.skip(context.actor, schedule_id, fire_at, note=note, issues=issues)
     return await _after(context, schedule_id), at
 
@@ -166,6 +186,7 @@ async def skip_fire(
 async def unskip_fire(
     context: Context, schedule_id: UUID, fire_at: datetime | None, *, note: str | None, issues: tuple[Issue, ...]
 ) -> tuple[Schedule, datetime]:
+    await permissions.require_schedule(context, UPDATE_SCHEDULE, schedule_id)
     at = await context.services.skips.unskip(context.actor, schedule_id, fire_at, note=note, issues=issues)
     return await _after(context, schedule_id), at
 
@@ -173,6 +194,7 @@ async def unskip_fire(
 async def plan_backfill(
     context: Context, schedule_id: UUID, span: Span, issues: tuple[Issue, ...]
 ) -> tuple[Schedule, tuple[datetime, ...]]:
+    await permissions.require_schedule(context, TRIGGER_SCHEDULE, schedule_id)
     fires = await context.services.backfills.plan(context.actor, schedule_id, span, issues)
     return await _after(context, schedule_id), fires
 
@@ -180,6 +202,7 @@ async def plan_backfill(
 async def backfill(
     context: Context, schedule_id: UUID, span: Span, *, idempotency_key: str | None, issues: tuple[Issue, ...]
 ) -> tuple[Schedule, tuple[datetime, ...]]:
+    await permissions.require_schedule(context, TRIGGER_SCHEDULE, schedule_id)
     fires = await context.services.backfills.start(
         context.actor, schedule_id, span, idempotency_key=idempotency_key, issues=issues
     )

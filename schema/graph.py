@@ -160,21 +160,25 @@ class LiveSchedule:
     "source of truth; `live` is read from Temporal."
 )
 class Schedule(ScheduleRecord):
-    @resolved("The agent that it runs; a deleted one too. Read from Postgres, in one statement for a page.")
-    async def agent(self, info: Info) -> Agent:
-        return Agent.of(await agents.of(info.context, self.value.agent_id))
+    @resolved(
+        "The agent that it runs; a deleted one too. Null where the caller may not see it. Read from Postgres, in one "
+        "statement for a page."
+    )
+    async def agent(self, info: Info) -> Agent | None:
+        found = await agents.by_key(info.context, self.value.agent_id)
+        return Agent.of(found) if found else None
 
     @resolved("How the input reaches the agent; follows from the agent's protocol.")
     async def delivery_method(self, info: Info) -> DeliveryMethod:
-        return (await agents.of(info.context, self.value.agent_id)).delivery_method
+        return await agents.delivery_method(info.context, self.value.agent_id)
 
     @resolved("The Temporal Schedule that belongs to it, as Postgres knows it.")
     def clock(self) -> Clock:
         return Clock.of(self.value)
 
     @resolved("What the caller may do with it, and if not, why.")
-    def viewer_can(self, info: Info) -> SchedulePermissions:
-        return SchedulePermissions.of(permissions.of_schedule(info.context, self.value))
+    async def viewer_can(self, info: Info) -> SchedulePermissions:
+        return SchedulePermissions.of(await permissions.of_schedule(info.context, self.value))
 
     @resolved(
         "What Temporal says of it now: read only when selected, in one call for all schedules of the request, within "
@@ -272,9 +276,10 @@ class Run(RunRecord):
 
 @strawberry.type(description="One conversation at the agent, created by a run. Read from Postgres.")
 class Task(TaskRecord):
-    @resolved("The agent that it is with, a deleted one too.")
-    async def agent(self, info: Info) -> Agent:
-        return Agent.of(await agents.of(info.context, self.value.agent_id))
+    @resolved("The agent that it is with, a deleted one too. Null where the caller may not see it.")
+    async def agent(self, info: Info) -> Agent | None:
+        found = await agents.by_key(info.context, self.value.agent_id)
+        return Agent.of(found) if found else None
 
     @resolved("That the agent was asked to stop it; null where it was not.")
     async def cancellation(self, info: Info) -> "TaskCancellation | None":

@@ -123,7 +123,7 @@ class SchedulePermissions:
 @strawberry.type(description="One field of a schedule before and after a change, in the form of the API's input.")
 class FieldChange:
     field: str = strawberry.field(
-        description="The name of the field, as in UpdateScheduleInput; or skippedFires, the skipped fires to come."
+        description="The name of the field, as in UpdateScheduleInput; or skippedFires, those to come; or creator."
     )
     before: JSON | None = strawberry.field(description="What it held; null for nothing, and in the first version.")
     after: JSON | None = strawberry.field(description="What it holds since; null for nothing.")

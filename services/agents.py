@@ -11,15 +11,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import fields, keyset
 from services.agent import Agent, AgentProtocol, AgentStatus
+from services.authorization import agent_resource
 from services.database import Database, is_unique_violation
 from services.dialing import Dialer
 from services.errors import InvalidInput, Issue, NameTaken, NotFound, VersionConflict
 from services.principals import Actor
+from services.registrations import NoRegistrations, Registrations
 from services.secrets import SecretBox
 from services.tables import agents, new_id
 
 COLUMNS = [column for column in agents.c if column.name != "api_key"]
 NAME_KEY = "agents_account_id_name_key"
+NO_REGISTRATIONS = NoRegistrations()
 
 
 class AgentChanges(TypedDict, total=False):
@@ -38,15 +41,24 @@ class AgentFilter:
     protocols: tuple[AgentProtocol, ...] | None = None
     statuses: tuple[AgentStatus, ...] | None = None
     include_deleted: bool = False
+    readable: frozenset[UUID] | None = None
+    """The agents that the caller may see; None where that is all of its account."""
 
 
 class Agents:
     """The agents of all accounts. Every call is for one actor and sees that actor's account only."""
 
-    def __init__(self, database: Database, secrets: SecretBox, dialer: Dialer) -> None:
+    def __init__(
+        self,
+        database: Database,
+        secrets: SecretBox,
+        dialer: Dialer,
+        registrations: Registrations = NO_REGISTRATIONS,
+    ) -> None:
         self._database = database
         self._secrets = secrets
         self._dialer = dialer
+        self._registrations = registrations
 
     async def register(
         self,
@@ -58,7 +70,7 @@ class Agents:
         url: str,
         api_key: str | None,
     ) -> Agent:
-        """Raises `InvalidInput` and `NameTaken`."""
+        """Raises `InvalidInput`, `NameTaken` and `Forbidden`."""
         values: AgentChanges = {
             "name": name,
             "description": description,
@@ -73,9 +85,11 @@ class Agents:
             "account_id": actor.account_id,
             "status": AgentStatus.ACTIVE,
         }
+        registering = self._registrations.of(actor, agent_resource(row["id"]), None)
         try:
-            async with self._database.transaction() as connection:
+            async with registering as registration, self._database.transaction() as connection:
                 inserted = await connection.execute(agents.insert().values(row).returning(*COLUMNS))
+                await registration.keep(connection)
                 return to_agent(inserted.one())
         except IntegrityError as error:
             raise await self._name_taken(actor, name, error) from error
@@ -114,10 +128,11 @@ class Agents:
             current = to_agent(await _locked(connection, actor, agent_id))
             if expected_version not in (None, current.version):
                 raise VersionConflict(expected_version or 0, current.version, current, "input", "expectedVersion")
-            now = datetime.now(UTC)
-            return await _change(
-                connection, agent_id, {"status": AgentStatus.DELETED, "deleted_at": now, "api_key": None}
-            )
+            gone = {"status": AgentStatus.DELETED, "deleted_at": datetime.now(UTC), "api_key": None}
+            agent = await _change(connection, agent_id, gone)
+            await self._registrations.note_gone(connection, actor, agent_resource(agent_id))
+        await self._registrations.forget_soon(actor, agent_resource(agent_id))
+        return agent
 
     async def get_many(self, actor: Actor, ids: list[UUID]) -> dict[UUID, Agent]:
         """Those of the ids that are the account's agents, deleted ones included."""
@@ -200,6 +215,8 @@ def _issues(values: AgentChanges) -> list[Issue]:
 
 def _filtered(actor: Actor, filter: AgentFilter) -> Select[Any]:
     query = select(*COLUMNS).where(agents.c.account_id == actor.account_id)
+    if filter.readable is not None:
+        query = query.where(keyset.among(agents.c.id, filter.readable))
     if not filter.include_deleted and AgentStatus.DELETED not in (filter.statuses or ()):
         query = query.where(agents.c.deleted_at.is_(None))
     if filter.protocols is not None:

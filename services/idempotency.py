@@ -13,6 +13,13 @@ from services.principals import Actor
 from services.tables import idempotency_keys
 
 
+async def earlier_result(
+    connection: AsyncConnection, actor: Actor, key: str | None, request: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The answer of the first request of this key, where there was one. Raises as `first_result`; claims nothing."""
+    return await _stored(connection, _identity(actor, key), _digest(request)) if key is not None else None
+
+
 async def first_result(
     connection: AsyncConnection,
     actor: Actor,
@@ -28,8 +35,7 @@ async def first_result(
     """
     if key is None:
         return None
-    digest = hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()
-    identity = {"account_id": actor.account_id, "actor": actor.key, "key": key}
+    digest, identity = _digest(request), _identity(actor, key)
     claimed = await connection.execute(
         insert(idempotency_keys)
         .values(**identity, request_hash=digest, result=result)
@@ -38,18 +44,27 @@ async def first_result(
     )
     if claimed.first() is not None:
         return None
-    stored = (
-        await connection.execute(
-            select(idempotency_keys.c.request_hash, idempotency_keys.c.result).filter_by(**identity)
-        )
-    ).one()
-    if stored.request_hash != digest:
-        raise IdempotencyKeyReused("input", "idempotencyKey")
-    return dict(stored.result)
+    return await _stored(connection, identity, digest)
 
 
 async def keep_result(connection: AsyncConnection, actor: Actor, key: str | None, result: dict[str, Any]) -> None:
     """Replace the answer of the request that has just claimed the key, once it is known."""
     if key is not None:
-        identity = {"account_id": actor.account_id, "actor": actor.key, "key": key}
+        identity = _identity(actor, key)
         await connection.execute(update(idempotency_keys).filter_by(**identity).values(result=result))
+
+
+async def _stored(connection: AsyncConnection, identity: dict[str, str], digest: str) -> dict[str, Any] | None:
+    query = select(idempotency_keys.c.request_hash, idempotency_keys.c.result).filter_by(**identity)
+    stored = (await connection.execute(query)).first()
+    if stored is not None and stored.request_hash != digest:
+        raise IdempotencyKeyReused("input", "idempotencyKey")
+    return dict(stored.result) if stored is not None else None
+
+
+def _identity(actor: Actor, key: str) -> dict[str, str]:
+    return {"account_id": actor.account_id, "actor": actor.key, "key": key}
+
+
+def _digest(request: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(request, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause, Row, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, FromClause, Row, Select, Uuid, any_, func, literal, select, tuple_
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 T = TypeVar("T")
@@ -53,6 +55,11 @@ async def page(
 async def count(connection: AsyncConnection, query: Select[Any]) -> int:
     counted: FromClause = query.order_by(None).subquery()
     return int((await connection.execute(select(func.count()).select_from(counted))).scalar_one())
+
+
+def among(column: ColumnElement[Any], ids: frozenset[UUID]) -> ColumnElement[bool]:
+    """Whether the column is one of the ids, however many: they are one parameter."""
+    return column == any_(literal([*ids], ARRAY(Uuid)))
 
 
 def _sliced(query: Select[Any], order: tuple[ColumnElement[Any], ColumnElement[Any]], window: Window) -> Select[Any]:

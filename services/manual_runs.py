@@ -79,7 +79,7 @@ class ManualRuns:
                 await _insert_trigger(connection, schedule, key, note)
                 if skip_next_fire:
                     await skip_next(connection, actor, schedule, note)
-        run = await self._started(UUID((first or answer)["runId"]))
+        run = await self._started(actor, UUID((first or answer)["runId"]))
         if skip_next_fire:
             await self._clock.settle_soon(schedule_id)
         return run
@@ -102,15 +102,15 @@ class ManualRuns:
             first = await first_result(connection, actor, request.idempotency_key, asked, answer)
             if first is None:
                 await _insert_agent_run(connection, actor, request, key)
-        return await self._started(UUID((first or answer)["runId"]))
+        return await self._started(actor, UUID((first or answer)["runId"]))
 
-    async def _started(self, new_run_id: UUID) -> Run:
+    async def _started(self, actor: Actor, new_run_id: UUID) -> Run:
         await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
         pending = Pending(new_run_id, manual_workflow_id(new_run_id), RunTrigger.MANUAL)
         await self._starter.start_soon(pending)
         async with self._database.read() as connection:
-            query = select(*run_rows.COLUMNS).where(runs.c.id == new_run_id)
+            query = select(*run_rows.COLUMNS).where(runs.c.id == new_run_id, runs.c.account_id == actor.account_id)
             return run_rows.to_run((await connection.execute(query)).one())
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Select, Uuid, column, func, literal, literal_column, select
+from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, column, func, literal, literal_column, or_, select
 
 from services import keyset, run_rows
 from services.database import Database
@@ -26,6 +26,16 @@ class RunFilter:
     triggers: tuple[RunTrigger, ...] | None = None
     fire_from: datetime | None = None
     fire_to: datetime | None = None
+    readable: "ReadableRuns | None" = None
+    """The runs that the caller may see; None where that is all of its account."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableRuns:
+    """Runs of these schedules, and runs without a schedule of these agents; None where all of them are."""
+
+    schedules: frozenset[UUID] | None
+    agents: frozenset[UUID] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +87,14 @@ class Runs:
         async with self._database.read() as connection:
             return await keyset.count(connection, _filtered(actor, filter))
 
-    async def attempts_of(self, run_ids: list[UUID]) -> dict[UUID, list[Attempt]]:
-        """The attempts of runs that the caller may see, in their order."""
-        query = select(attempts).where(attempts.c.run_id.in_(run_ids)).order_by(attempts.c.run_id, attempts.c.n)
+    async def attempts_of(self, actor: Actor, run_ids: list[UUID]) -> dict[UUID, list[Attempt]]:
+        """The attempts of runs, in their order."""
+        query = (
+            select(attempts)
+            .join(runs, runs.c.id == attempts.c.run_id)
+            .where(runs.c.account_id == actor.account_id, attempts.c.run_id.in_(run_ids))
+            .order_by(attempts.c.run_id, attempts.c.n)
+        )
         found: dict[UUID, list[Attempt]] = {run_id: [] for run_id in run_ids}
         async with self._database.read() as connection:
             for row in await connection.execute(query):
@@ -91,22 +106,25 @@ class Runs:
         async with self._database.read() as connection:
             return {row.id: run_rows.to_task(row) for row in await connection.execute(query)}
 
-    async def cancellations_of(self, task_ids: list[UUID]) -> dict[UUID, TaskCancellation]:
-        """Of tasks that the caller may see, those that the agent was asked to stop."""
-        query = select(*run_rows.CANCELLATION_COLUMNS).where(task_cancellations.c.task_id.in_(task_ids))
+    async def cancellations_of(self, actor: Actor, task_ids: list[UUID]) -> dict[UUID, TaskCancellation]:
+        """Of these tasks, those that the agent was asked to stop."""
+        query = (
+            select(*run_rows.CANCELLATION_COLUMNS)
+            .join(tasks, tasks.c.id == task_cancellations.c.task_id)
+            .where(task_cancellations.c.task_id.in_(task_ids), tasks.c.account_id == actor.account_id)
+        )
         async with self._database.read() as connection:
             return {row.task_id: run_rows.to_cancellation(row) for row in await connection.execute(query)}
 
-    async def messages(self, task_id: UUID, window: keyset.Window) -> keyset.Page[Message]:
-        """A page of the messages of a task that the caller may see, in their sequence."""
-        query = select(*run_rows.MESSAGE_COLUMNS).where(messages.c.task_id == task_id)
+    async def messages(self, actor: Actor, task_id: UUID, window: keyset.Window) -> keyset.Page[Message]:
+        """A page of the messages of a task, in their sequence."""
         async with self._database.read() as connection:
             order = (messages.c.sequence, messages.c.id)
-            return await keyset.page(connection, query, order, window, run_rows.to_message)
+            return await keyset.page(connection, _messages(actor, task_id), order, window, run_rows.to_message)
 
-    async def count_messages(self, task_id: UUID) -> int:
+    async def count_messages(self, actor: Actor, task_id: UUID) -> int:
         async with self._database.read() as connection:
-            return await keyset.count(connection, select(messages.c.id).where(messages.c.task_id == task_id))
+            return await keyset.count(connection, _messages(actor, task_id))
 
     async def stats(self, actor: Actor, schedule_id: UUID, since: datetime | None) -> RunStats:
         late = func.greatest(0, func.extract("epoch", runs.c.delivered_at - runs.c.fire_at) * 1000)
@@ -128,8 +146,28 @@ class Runs:
         return RunStats(*counts, *(None if late is None else round(late) for late in (p50, p95)))
 
 
+def _messages(actor: Actor, task_id: UUID) -> Select[Any]:
+    return (
+        select(*run_rows.MESSAGE_COLUMNS)
+        .join(tasks, tasks.c.id == messages.c.task_id)
+        .where(tasks.c.account_id == actor.account_id, messages.c.task_id == task_id)
+    )
+
+
+def _is_readable(readable: ReadableRuns) -> ColumnElement[bool]:
+    scheduled: ColumnElement[bool] = runs.c.schedule_id.is_not(None)
+    single: ColumnElement[bool] = runs.c.schedule_id.is_(None)
+    if readable.schedules is not None:
+        scheduled = keyset.among(runs.c.schedule_id, readable.schedules)
+    if readable.agents is not None:
+        single = and_(single, keyset.among(runs.c.agent_id, readable.agents))
+    return or_(scheduled, single)
+
+
 def _filtered(actor: Actor, filter: RunFilter) -> Select[Any]:
     query = select(*run_rows.COLUMNS).where(runs.c.account_id == actor.account_id)
+    if filter.readable is not None:
+        query = query.where(_is_readable(filter.readable))
     for wanted, values in (
         (runs.c.schedule_id, filter.schedule_ids),
         (runs.c.agent_id, filter.agent_ids),

@@ -48,11 +48,11 @@ async def change(
     columns: dict[str, Any],
     note: str | None,
     *,
-    skips: Difference | None = None,
+    beside: Difference | None = None,
 ) -> Schedule:
     """Write the columns of a schedule that the caller has locked; its version grows by one.
 
-    `skips` is what changed of its skipped fires, which are not part of its definition.
+    `beside` is what changed beside its definition: its skipped fires, or its creator.
     """
     changed = await connection.execute(
         update(schedules)
@@ -66,7 +66,7 @@ async def change(
         .returning(*schedule_rows.COLUMNS)
     )
     after = schedule_rows.to_schedule(changed.one())
-    await record(connection, actor, after, kind, note, skips=skips)
+    await record(connection, actor, after, kind, note, beside=beside)
     return after
 
 
@@ -77,12 +77,12 @@ async def record(
     kind: ChangeKind,
     note: str | None,
     *,
-    skips: Difference | None = None,
+    beside: Difference | None = None,
 ) -> None:
     """The revision and the event of the version that the schedule is at."""
     definition = to_json(schedule.definition)
-    if skips is not None:
-        definition[skips.field] = {"before": skips.before, "after": skips.after}
+    if beside is not None:
+        definition[beside.field] = {"before": beside.before, "after": beside.after}
     await connection.execute(
         schedule_revisions.insert().values(
             schedule_id=schedule.id,

@@ -16,6 +16,9 @@ from services.run import RunStatus
 from services.schedule import ChangeKind, ClockStatus, Schedule, ScheduleState
 from services.tables import runs, schedule_revisions, schedules, skipped_fires
 
+BESIDE = ("skippedFires", "creator")
+"""What a revision may tell of that is no part of the definition."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleFilter:
@@ -30,6 +33,8 @@ class ScheduleFilter:
     include_deleted: bool = False
     created_by: str | None = None
     updated_since: datetime | None = None
+    readable: frozenset[UUID] | None = None
+    """The schedules that the caller may see; None where that is all of its account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +99,16 @@ class ScheduleQueries:
         async with self._database.read() as connection:
             return await keyset.count(connection, _filtered(actor, filter))
 
-    async def skipped_of(self, schedule_ids: list[UUID]) -> dict[UUID, tuple[datetime, ...]]:
-        """The fires to come that someone asked to skip, of schedules that the caller may see."""
+    async def skipped_of(self, actor: Actor, schedule_ids: list[UUID]) -> dict[UUID, tuple[datetime, ...]]:
+        """The fires to come that someone asked to skip."""
         query = (
             select(skipped_fires.c.schedule_id, skipped_fires.c.fire_at)
-            .where(skipped_fires.c.schedule_id.in_(schedule_ids), skipped_fires.c.fire_at > func.now())
+            .join(schedules, schedules.c.id == skipped_fires.c.schedule_id)
+            .where(
+                schedules.c.account_id == actor.account_id,
+                skipped_fires.c.schedule_id.in_(schedule_ids),
+                skipped_fires.c.fire_at > func.now(),
+            )
             .order_by(skipped_fires.c.fire_at)
         )
         found: dict[UUID, tuple[datetime, ...]] = dict.fromkeys(schedule_ids, ())
@@ -113,34 +123,43 @@ class ScheduleQueries:
         async with self._database.read() as connection:
             return {row.id: schedule_rows.to_schedule(row) for row in await connection.execute(query)}
 
-    async def revisions(self, schedule_id: UUID, window: keyset.Window) -> keyset.Page[Revision]:
-        """A page of the changes of a schedule that the caller may see, each with what differs from the one before."""
-        query = _revisions().where(schedule_revisions.c.schedule_id == schedule_id)
+    async def revisions(self, actor: Actor, schedule_id: UUID, window: keyset.Window) -> keyset.Page[Revision]:
+        """A page of the changes of a schedule, each with what differs from the one before."""
+        query = _revisions(actor).where(schedule_revisions.c.schedule_id == schedule_id)
         async with self._database.read() as connection:
             order = (schedule_revisions.c.version, schedule_revisions.c.schedule_id)
             return await keyset.page(connection, query, order, window, _to_revision)
 
-    async def count_revisions(self, schedule_id: UUID) -> int:
-        query = select(schedule_revisions.c.version).where(schedule_revisions.c.schedule_id == schedule_id)
+    async def count_revisions(self, actor: Actor, schedule_id: UUID) -> int:
+        query = (
+            select(schedule_revisions.c.version)
+            .join(schedules, schedules.c.id == schedule_revisions.c.schedule_id)
+            .where(schedules.c.account_id == actor.account_id, schedules.c.id == schedule_id)
+        )
         async with self._database.read() as connection:
             return await keyset.count(connection, query)
 
-    async def revisions_at(self, keys: list[tuple[UUID, int]]) -> dict[tuple[UUID, int], Revision]:
-        """The changes that made these versions of schedules that the caller may see."""
-        query = _revisions().where(tuple_(schedule_revisions.c.schedule_id, schedule_revisions.c.version).in_(keys))
+    async def revisions_at(self, actor: Actor, keys: list[tuple[UUID, int]]) -> dict[tuple[UUID, int], Revision]:
+        """The changes that made these versions."""
+        query = _revisions(actor).where(
+            tuple_(schedule_revisions.c.schedule_id, schedule_revisions.c.version).in_(keys)
+        )
         async with self._database.read() as connection:
             return {(row.schedule_id, row.version): _to_revision(row) for row in await connection.execute(query)}
 
 
-def _revisions() -> Select[Any]:
+def _revisions(actor: Actor) -> Select[Any]:
     """Each with the definition before it."""
     earlier = schedule_revisions.alias("earlier")
-    return select(schedule_revisions, earlier.c.definition.label("before")).outerjoin(
-        earlier,
-        and_(
-            earlier.c.schedule_id == schedule_revisions.c.schedule_id,
-            earlier.c.version == schedule_revisions.c.version - 1,
-        ),
+    is_earlier = and_(
+        earlier.c.schedule_id == schedule_revisions.c.schedule_id,
+        earlier.c.version == schedule_revisions.c.version - 1,
+    )
+    return (
+        select(schedule_revisions, earlier.c.definition.label("before"))
+        .join(schedules, schedules.c.id == schedule_revisions.c.schedule_id)
+        .outerjoin(earlier, is_earlier)
+        .where(schedules.c.account_id == actor.account_id)
     )
 
 
@@ -157,8 +176,9 @@ def _skipped() -> ScalarSelect[Any]:
 def _to_revision(row: Any) -> Revision:
     before = from_json(row.before) if row.before is not None else None
     changed = differences(before, from_json(row.definition))
-    if skips := row.definition.get("skippedFires"):
-        changed.append(Difference("skippedFires", skips["before"], skips["after"]))
+    for field in BESIDE:
+        if beside := row.definition.get(field):
+            changed.append(Difference(field, beside["before"], beside["after"]))
     return Revision(
         schedule_id=row.schedule_id,
         version=row.version,
@@ -176,6 +196,8 @@ def _of(actor: Actor) -> Select[Any]:
 
 def _filtered(actor: Actor, filter: ScheduleFilter) -> Select[Any]:
     query = _of(actor)
+    if filter.readable is not None:
+        query = query.where(keyset.among(schedules.c.id, filter.readable))
     wants_deleted = filter.include_deleted or ScheduleState.DELETED in (filter.states or ())
     if not wants_deleted:
         query = query.where(schedules.c.deleted_at.is_(None))

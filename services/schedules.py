@@ -10,14 +10,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import fields, schedule_rows
-from services.agents import free_name
+from services.agents import NO_REGISTRATIONS, free_name
+from services.authorization import agent_resource, schedule_resource
 from services.cadence import Cadence
 from services.database import Database, is_unique_violation
 from services.definition import Difference, check, differences, to_json
 from services.errors import InvalidInput, Issue, NameTaken, NotFound
 from services.failpoints import Failpoint, reach
-from services.idempotency import first_result
+from services.idempotency import earlier_result, first_result
 from services.principals import Actor
+from services.registrations import Registrations
 from services.schedule import (
     ChangeKind,
     Definition,
@@ -32,6 +34,9 @@ from services.tables import agents, new_id, schedules
 from services.wakeup import Notifier
 
 NAME_KEY = "agent_run_schedules_agent_id_name_key"
+
+SENT = frozenset({"initialInput", "taskParams", "taskMetadata"})
+"""The fields of a definition that its agent gets to read."""
 
 Issues = tuple[Issue, ...]
 """What the caller has found wrong already, such as times that it could not read; reported with the rest."""
@@ -68,10 +73,17 @@ class ClockKeeper(Protocol):
 class Schedules:
     """Every call is for one actor and sees that actor's account only."""
 
-    def __init__(self, database: Database, notifier: Notifier, clock: ClockKeeper) -> None:
+    def __init__(
+        self,
+        database: Database,
+        notifier: Notifier,
+        clock: ClockKeeper,
+        registrations: Registrations = NO_REGISTRATIONS,
+    ) -> None:
         self._database = database
         self._notifier = notifier
         self._clock = clock
+        self._registrations = registrations
 
     async def create(
         self,
@@ -82,7 +94,7 @@ class Schedules:
         idempotency_key: str | None = None,
         issues: Issues = (),
     ) -> Schedule:
-        """Raises `InvalidInput`, `NotFound` for the agent, `NameTaken` and `IdempotencyKeyReused`."""
+        """Raises `InvalidInput`, `NotFound` for the agent, `NameTaken`, `IdempotencyKeyReused` and `Forbidden`."""
         issues += tuple(fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey"))
         issues += _missing_from(check(definition, datetime.now(UTC)), issues)
         if issues:
@@ -92,19 +104,24 @@ class Schedules:
             "agent": str(agent_id),
             "definition": to_json(definition),
         }
+        async with self._database.read() as connection:
+            first = await earlier_result(connection, actor, idempotency_key, request)
+        if first is not None:
+            return await self._applied(actor, UUID(first["scheduleId"]))
         schedule_id = new_id()
+        resource = schedule_resource(agent_id, schedule_id)
+        registering = self._registrations.of(actor, resource, agent_resource(agent_id))
         try:
-            async with self._database.transaction() as connection:
+            async with registering as registration, self._database.transaction() as connection:
                 answer = {"scheduleId": str(schedule_id)}
                 first = await first_result(connection, actor, idempotency_key, request, answer)
                 if first is None:
                     await _require_agent(connection, actor, agent_id)
                     await _insert(connection, actor, schedule_id, agent_id, definition)
-                else:
-                    schedule_id = UUID(first["scheduleId"])
+                    await registration.keep(connection)
         except IntegrityError as error:
-            raise await self._name_taken(agent_id, definition.name, error) from error
-        return await self._applied(schedule_id)
+            raise await self._name_taken(actor, agent_id, definition.name, error) from error
+        return await self._applied(actor, UUID((first or answer)["scheduleId"]))
 
     async def update(
         self,
@@ -118,7 +135,8 @@ class Schedules:
     ) -> tuple[Schedule, list[Difference]]:
         """Change the named fields. What does not differ is no change: no version, no revision.
 
-        Raises `NotFound`, `VersionConflict`, `InvalidInput` and `NameTaken`.
+        Who changes what is sent becomes the one that it is sent as. Raises `NotFound`, `VersionConflict`,
+        `InvalidInput` and `NameTaken`.
         """
         issues += tuple(fields.check_text(note, fields.MAX_NOTE, "input", "note"))
         agent_id: UUID | None = None
@@ -137,12 +155,15 @@ class Schedules:
                 columns = schedule_rows.to_row(after)
                 if before.definition.paused and not after.paused:
                     columns["consecutive_failures"] = 0
-                await change(connection, actor, before, _kind(changed), columns, note)
+                creator = _new_creator(actor, before, changed)
+                if creator is not None:
+                    columns["creator_principal"] = creator.after
+                await change(connection, actor, before, _kind(changed), columns, note, beside=creator)
         except IntegrityError as error:
             if agent_id is None:
                 raise
-            raise await self._name_taken(agent_id, changes["name"], error) from error
-        return await self._applied(schedule_id), changed
+            raise await self._name_taken(actor, agent_id, changes["name"], error) from error
+        return await self._applied(actor, schedule_id), [*changed, *([creator] if creator else [])]
 
     async def pause(
         self, actor: Actor, schedule_id: UUID, *, expected_version: int | None, note: str | None
@@ -165,7 +186,10 @@ class Schedules:
             before = await locked(connection, actor, schedule_id, expected_version=expected_version)
             gone = {"deleted_at": datetime.now(UTC)}
             await change(connection, actor, before, ChangeKind.DELETED, gone, note)
-        return await self._applied(schedule_id)
+            resource = schedule_resource(before.agent_id, schedule_id)
+            await self._registrations.note_gone(connection, actor, resource)
+        await self._registrations.forget_soon(actor, resource)
+        return await self._applied(actor, schedule_id)
 
     async def _set_paused(
         self,
@@ -185,21 +209,23 @@ class Schedules:
                 columns["consecutive_failures"] = 0
             kind = ChangeKind.PAUSED if paused else ChangeKind.RESUMED
             await change(connection, actor, before, kind, columns, note)
-        return await self._applied(schedule_id)
+        return await self._applied(actor, schedule_id)
 
-    async def _applied(self, schedule_id: UUID) -> Schedule:
+    async def _applied(self, actor: Actor, schedule_id: UUID) -> Schedule:
         """After the commit: wake the readers, try the clock, and answer from the row."""
         await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
         await self._clock.settle_soon(schedule_id)
-        query = select(*schedule_rows.COLUMNS).where(schedules.c.id == schedule_id)
+        mine = (schedules.c.id == schedule_id, schedules.c.account_id == actor.account_id)
+        query = select(*schedule_rows.COLUMNS).where(*mine)
         async with self._database.read() as connection:
             return schedule_rows.to_schedule((await connection.execute(query)).one())
 
-    async def _name_taken(self, agent_id: UUID, name: str, error: IntegrityError) -> Exception:
+    async def _name_taken(self, actor: Actor, agent_id: UUID, name: str, error: IntegrityError) -> Exception:
         if not is_unique_violation(error, NAME_KEY):
             return error
         taken = select(schedules.c.name).where(
+            schedules.c.account_id == actor.account_id,
             schedules.c.agent_id == agent_id,
             schedules.c.deleted_at.is_(None),
             schedules.c.name.startswith(name[:56], autoescape=True),
@@ -234,6 +260,14 @@ def _kind(changed: list[Difference]) -> ChangeKind:
     if not values.keys() <= {"paused", "pauseNote"}:
         return ChangeKind.UPDATED
     return ChangeKind.PAUSED if values["paused"] else ChangeKind.RESUMED
+
+
+def _new_creator(actor: Actor, before: Schedule, changed: list[Difference]) -> Difference | None:
+    """Nobody can have something of their own sent under another's name."""
+    creator = before.creator.to_json() if before.creator else None
+    if creator == actor.to_json() or SENT.isdisjoint(difference.field for difference in changed):
+        return None
+    return Difference("creator", creator, actor.to_json())
 
 
 async def _require_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID) -> None:

@@ -152,7 +152,7 @@ async def _revise(
     note: str | None,
 ) -> None:
     skips = Difference("skippedFires", [scheduled_key(at) for at in before], [scheduled_key(at) for at in after])
-    await change(connection, actor, schedule, kind, {}, note, skips=skips)
+    await change(connection, actor, schedule, kind, {}, note, beside=skips)
 
 
 def _checked(fire_at: datetime | None, note: str | None, issues: tuple[Issue, ...]) -> datetime:

@@ -30,6 +30,7 @@ from sqlalchemy.types import UserDefinedType
 from uuid_utils.compat import uuid7
 
 from services.agent import AgentProtocol, AgentStatus
+from services.authorization import ResourceType
 from services.feed_event import EventKind
 from services.principals import Role
 from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason
@@ -240,6 +241,7 @@ runs = Table(
     document("creator_principal"),
     Column("note", Text),
     instant("claimed_at", now=True),
+    instant("begun_at", nullable=True),
     instant("deadline_at", nullable=True),
     instant("delivered_at", nullable=True),
     instant("finished_at", nullable=True),
@@ -293,6 +295,7 @@ tasks = Table(
     Column("create_body", LargeBinary, comment="task/create as it is sent, byte for byte; NULL: not sent"),
     Column("input_body", LargeBinary, nullable=False, comment="the input as it is sent, byte for byte"),
     instant("created_at", now=True),
+    instant("registered_at", nullable=True),
     instant("accepted_at", nullable=True),
 )
 
@@ -386,4 +389,20 @@ api_keys = Table(
     CheckConstraint("account_id <> ''", name="account_id"),
     CheckConstraint("expires_at > created_at", name="expires_at"),
     Index("api_keys_account_id_name_idx", "account_id", "name"),
+)
+
+deregistrations = Table(
+    "deregistrations",
+    metadata,
+    Column("resource_type", Text, nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("account_id", Text, nullable=False),
+    document("principal"),
+    instant("due_at"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("resource_type", "selector"),
+    one_of("resource_type", ResourceType),
+    CheckConstraint("tries >= 0", name="tries"),
+    Index("deregistrations_due_at_idx", "due_at"),
+    comment="what the authorization provider is still to be told to forget",
 )

@@ -116,10 +116,12 @@ def definition(cadence: Cadence = YEARLY, **values: Any) -> Definition:
 
 
 @asynccontextmanager
-async def stack(database_url: str, temporal_address: str, *, worker: bool = True) -> AsyncIterator[Stack]:
-    """Everything of an API and, unless it is left out, of a worker."""
+async def stack(
+    database_url: str, temporal_address: str, *, worker: bool = True, **values: Any
+) -> AsyncIterator[Stack]:
+    """Everything of an API and, unless it is left out, of a worker; with these settings."""
     client = await Client.connect(temporal_address)
-    async with foundation(settings(database_url), client) as base, api_services(base) as services:
+    async with foundation(settings(database_url, **values), client) as base, api_services(base) as services:
         if not worker:
             yield Stack(base, services)
             return

@@ -98,8 +98,8 @@ class ScriptedProvider(ScriptedAgent):
         wanted, operation = body["filter_resource"], body["filter_operation"]
         return [
             selector
-            for type, selector in sorted(self.registered)  # noqa: A001 - the contract's word
-            if type == wanted and self.decide(body["principal"], type, selector, operation)
+            for kind, selector in sorted(self.registered)
+            if kind == wanted and self.decide(body["principal"], kind, selector, operation)
         ]
 
 

@@ -50,7 +50,7 @@ async def test_a_due_time_of_a_sync_agent_becomes_one_delivered_run(
     # then the run is the one of its nominal time, and everything about it is on record
     assert run.id == id_of_run(schedule.id, scheduled_key(run.fire_at))
     assert (run.trigger, run.attempt_count, run.schedule_version) == (RunTrigger.SCHEDULED, 1, 1)
-    (attempt,) = (await running.services.runs.attempts_of([run.id]))[run.id]
+    (attempt,) = (await running.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
     assert attempt.outcome is AttemptOutcome.DELIVERED
     assert run.task_id is not None
     task = (await running.services.runs.tasks(OPEN_ACTOR, [run.task_id]))[run.task_id]
@@ -63,7 +63,7 @@ async def test_a_due_time_of_a_sync_agent_becomes_one_delivered_run(
         "trigger_type": "scheduled",
         "fire_time": scheduled_key(run.fire_at),
     }
-    said = (await running.services.runs.messages(task.id, Window(10))).items
+    said = (await running.services.runs.messages(OPEN_ACTOR, task.id, Window(10))).items
     assert [(message.author, message.content) for message in said] == [
         ("USER", "Write the report."),
         ("AGENT", "It is done."),
@@ -96,7 +96,7 @@ async def test_retries_carry_the_same_key_and_the_same_bytes(running: Stack, scr
     run = await running.ended(run.id)
     # then the third attempt delivers it
     assert (run.status, run.attempt_count, run.note) == (RunStatus.DELIVERED, 3, "why")
-    attempts = (await running.services.runs.attempts_of([run.id]))[run.id]
+    attempts = (await running.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
     assert [attempt.outcome for attempt in attempts] == [
         AttemptOutcome.RETRY,
         AttemptOutcome.RETRY,
@@ -232,7 +232,7 @@ async def test_a_worker_that_is_stopped_leaves_no_attempt_open_and_the_next_one_
             run = await api.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
             await scripted_agent.received(1)
         # when it has been stopped
-        (attempt,) = (await api.services.runs.attempts_of([run.id]))[run.id]
+        (attempt,) = (await api.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
         # then the attempt says so, and another worker delivers under the same key
         assert attempt.outcome is AttemptOutcome.UNKNOWN
         assert attempt.error is not None
