@@ -91,7 +91,7 @@ def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grac
     activities = RunActivities(
         claims=Claims(base.database, base.notifier),
         cancellations=Cancellations(base.database, agents, base.secrets),
-        deliveries=Deliveries(base.database, base.notifier, agents, base.secrets),
+        deliveries=Deliveries(base.database, base.notifier, agents, base.secrets, base.authority.creators),
         settlements=Settlements(base.database, base.notifier),
         reconciler=base.reconciler,
     )

@@ -38,6 +38,7 @@ async def go_on(connection: AsyncConnection, run: Run, **columns: Any) -> Run:
         error=None,
         skip_reason=None,
         finished_at=None,
+        begun_at=None,
         deadline_at=None,
         temporal_workflow_id=following_workflow_id(run.id, run.temporal_workflow_id),
         temporal_run_id=None,

@@ -8,9 +8,10 @@ import asyncio
 import hashlib
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Row, Select, func, select, update
@@ -19,14 +20,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import acp, run_changes
 from services.agent import AgentStatus
+from services.creators import Creators, Work
 from services.database import Database
+from services.errors import NextfireError
 from services.failpoints import Failpoint, reach
+from services.principals import Principal
 from services.rendering import create_key, input_key
 from services.run import AttemptOutcome, Run, RunError, RunStatus, SkipReason
 from services.schedule import Author, OnUnknown
 from services.secrets import SecretBox, SecretUnreadable
 from services.tables import agents, attempts, messages, runs, tasks
 from services.wakeup import Notifier
+
+Begun = TypeVar("Begun")
 
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(seconds=60)
@@ -83,17 +89,27 @@ class _Request:
 
 
 class Deliveries:
-    def __init__(self, database: Database, notifier: Notifier, client: acp.AcpClient, secrets: SecretBox) -> None:
+    def __init__(
+        self,
+        database: Database,
+        notifier: Notifier,
+        client: acp.AcpClient,
+        secrets: SecretBox,
+        creators: Creators,
+    ) -> None:
         self._database = database
         self._notifier = notifier
         self._client = client
         self._secrets = secrets
+        self._creators = creators
 
     async def attempt(self, run_id: UUID) -> DeliveryStep:
-        """Make the next attempt of a run, or tell what the attempts so far have come to."""
+        """Make the next attempt of a run, or tell what the attempts so far have come to.
+
+        Whoever the run acts as is asked about before each attempt, and before anything of it is sent.
+        """
         await reach(Failpoint.BEFORE_ATTEMPT)
-        async with self._database.transaction() as connection:
-            begun = await self._begin(connection, run_id)
+        begun = await self._prepare(run_id)
         self._notifier.poke()
         if not isinstance(begun, _Request):
             return begun
@@ -110,6 +126,24 @@ class Deliveries:
         self._notifier.poke()
         return step
 
+    async def _prepare(self, run_id: UUID) -> _Request | DeliveryStep:
+        if self._creators.asks and (stop := await self._unless_allowed(run_id)) is not None:
+            return stop
+        async with self._database.transaction() as connection:
+            return await self._begin(connection, run_id, self._open)
+
+    async def _unless_allowed(self, run_id: UUID) -> DeliveryStep | None:
+        async with self._database.transaction() as connection:
+            work = await self._begin(connection, run_id, _work)
+        if not isinstance(work, Work):
+            return work
+        try:
+            allowed = await self._creators.may_send(work)
+        except NextfireError as error:
+            async with self._database.transaction() as connection:
+                return await _put_off(connection, run_id, error)
+        return None if allowed else Ended(RunStatus.SKIPPED, None, SkipReason.PERMISSION_DENIED)
+
     async def _interrupted(self, request: _Request, seconds: float) -> None:
         """Close an attempt that this worker gives up because it is stopped, or because the run is cancelled."""
         async with self._database.transaction() as connection:
@@ -117,7 +151,13 @@ class Deliveries:
                 connection, request.run.id, request.number, AttemptOutcome.UNKNOWN, INTERRUPTED, round(seconds * 1000)
             )
 
-    async def _begin(self, connection: AsyncConnection, run_id: UUID) -> _Request | DeliveryStep:
+    async def _begin(
+        self,
+        connection: AsyncConnection,
+        run_id: UUID,
+        go_on: Callable[[AsyncConnection, Run, Row[Any]], Awaitable[Begun]],
+    ) -> Begun | DeliveryStep:
+        """What the attempts so far have come to; or where they have come to no end, what `go_on` does."""
         run = await run_changes.locked(connection, run_id)
         row = await _delivery(connection, run_id)
         last = await _last_attempt(connection, run_id)
@@ -126,6 +166,9 @@ class Deliveries:
         # Without a deadline nothing was sent since the run was retried: what came before counts no more.
         if (ended := _ended(run, row, last if row.deadline_at else None)) is not None:
             return ended
+        return await go_on(connection, run, row)
+
+    async def _open(self, connection: AsyncConnection, run: Run, row: Row[Any]) -> _Request | Ended:
         try:
             api_key = self._secrets.open(row.api_key) if row.api_key else None
         except SecretUnreadable:
@@ -153,6 +196,40 @@ class Deliveries:
         )
 
 
+async def _work(_connection: AsyncConnection, run: Run, row: Row[Any]) -> Work:
+    assert run.agent_id is not None  # noqa: S101 - a run with a task has an agent
+    assert run.task_id is not None  # noqa: S101 - its task is what was joined
+    creator = Principal.from_json(row.creator_principal) if row.creator_principal else None
+    return Work(run.account_id, creator, run.agent_id, run.task_id)
+
+
+async def _put_off(connection: AsyncConnection, run_id: UUID, error: NextfireError) -> Again | Ended:
+    """Nothing is sent while nobody can say whether it may be; the run's horizon goes on meanwhile."""
+    run = await run_changes.locked(connection, run_id)
+    if run.finished_at is not None:
+        return Ended(run.status, run.error, run.skip_reason)
+    row, last, now = await _delivery(connection, run_id), await _last_attempt(connection, run_id), datetime.now(UTC)
+    begun_at = row.begun_at or now
+    run_error = RunError(f"AUTHORIZATION_{error.code}", error.message, retryable=True)
+    delay = _following_pause(now - begun_at)
+    if now + delay >= _deadline(row, begun_at):
+        unknown = row.deadline_at is not None and last is not None and last.outcome == AttemptOutcome.UNKNOWN
+        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, run_error)
+    await run_changes.set_status(connection, run, RunStatus.RETRYING, error=run_error.to_json(), begun_at=begun_at)
+    return Again(delay, run_error)
+
+
+def _following_pause(passed: timedelta) -> timedelta:
+    """As long again as it has taken so far, from 1 s to 60 s."""
+    return min(LONGEST_BACKOFF, max(FIRST_BACKOFF, passed)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _deadline(row: Row[Any], begun_at: datetime) -> datetime:
+    horizon = timedelta(seconds=row.retry_horizon_seconds)
+    deadline: datetime = row.deadline_at or begun_at + horizon
+    return deadline
+
+
 def backoff(number: int) -> timedelta:
     """From 1 s to 60 s, doubling, with jitter over the upper half so that runs that failed together part."""
     longest: timedelta = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(number - 1, 10))
@@ -164,7 +241,9 @@ async def _delivery(connection: AsyncConnection, run_id: UUID) -> Row[Any]:
         select(
             runs.c.on_unknown,
             runs.c.retry_horizon_seconds,
+            runs.c.begun_at,
             runs.c.deadline_at,
+            runs.c.creator_principal,
             runs.c.attempt_count,
             tasks.c.create_body,
             tasks.c.input_body,
@@ -210,8 +289,7 @@ def _ended(run: Run, row: Row[Any], last: Row[Any] | None) -> DeliveryStep | Non
 
 async def _open_attempt(connection: AsyncConnection, run: Run, row: Row[Any], api_key: str | None) -> _Request:
     number = row.attempt_count + 1
-    horizon = timedelta(seconds=row.retry_horizon_seconds)
-    deadline_at = row.deadline_at or datetime.now(UTC) + horizon
+    deadline_at = _deadline(row, row.begun_at or datetime.now(UTC))
     await connection.execute(
         insert(attempts).values(
             run_id=run.id,
