@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> Starlette:
             log.info(
                 "The API starts", action="api_starting", host=settings.host, port=settings.port, auth=settings.auth
             )
-            async with authenticator(settings, base.database) as known:
+            async with authenticator(settings, base) as known:
                 app.state.callers = Callers(known, frozenset(name.lower() for name in settings.socket_headers))
                 yield
 

@@ -8,12 +8,12 @@ import httpx
 import structlog
 
 from nextfire.settings import AuthMode, Settings
-from nextfire.wiring import in_background
+from nextfire.wiring import Foundation, in_background
 from services.api_keys import ApiKeys
 from services.authentication import Authenticator, OpenAuthenticator
-from services.database import Database
 from services.issuer_keys import ALGORITHMS, TIMEOUT, IssuerKeys, url_issue
 from services.key_authentication import KeyAuthenticator
+from services.provider_authentication import ProviderAuthenticator
 from services.token_authentication import TokenAuthenticator, TokenRules
 from services.token_claims import ClaimMapping
 
@@ -21,9 +21,10 @@ log = structlog.get_logger(__name__)
 
 _CHOICES = """\
 Say by NEXTFIRE_AUTH who may use the API:
-  keys   holders of API keys, which `nextfire keys create` makes
-  jwt    bearers of the tokens of an OIDC issuer, which NEXTFIRE_JWT_ISSUER names
-  open   everyone who reaches the port, and for everything: for development on one machine"""
+  keys      holders of API keys, which `nextfire keys create` makes
+  jwt       bearers of the tokens of an OIDC issuer, which NEXTFIRE_JWT_ISSUER names
+  provider  whoever the authorization provider at NEXTFIRE_PROVIDER_URL knows
+  open      everyone who reaches the port, and for everything: for development on one machine"""
 
 
 class NotConfigured(Exception):
@@ -31,18 +32,26 @@ class NotConfigured(Exception):
 
 
 def checked_mode(settings: Settings) -> AuthMode:
-    """The mode, with everything set that it needs. Raises `NotConfigured`."""
-    if settings.auth is None:
-        raise NotConfigured(_CHOICES)
-    if settings.auth is AuthMode.OPEN and not settings.open_to_network and not is_loopback(settings.host):
+    """The mode, with everything set that the API needs for it. Raises `NotConfigured`."""
+    mode = chosen_mode(settings)
+    if mode is AuthMode.OPEN and not settings.open_to_network and not is_loopback(settings.host):
         raise NotConfigured(
             "NEXTFIRE_AUTH=open lets everyone who reaches the port do everything, and "
             f"NEXTFIRE_HOST={settings.host} may be reached from other machines.\n"
             "Choose another NEXTFIRE_AUTH, or leave NEXTFIRE_HOST at 127.0.0.1. If something else keeps strangers "
             "away from the port, say so by NEXTFIRE_OPEN_TO_NETWORK=true."
         )
-    if settings.auth is AuthMode.JWT and (issues := [*_jwt_issues(settings)]):
+    if mode is AuthMode.JWT and (issues := [*_jwt_issues(settings)]):
         raise NotConfigured("\n".join(["NEXTFIRE_AUTH=jwt:", *(f"  {issue}" for issue in issues)]))
+    return mode
+
+
+def chosen_mode(settings: Settings) -> AuthMode:
+    """The mode, with what the worker needs for it as well. Raises `NotConfigured`."""
+    if settings.auth is None:
+        raise NotConfigured(_CHOICES)
+    if settings.auth is AuthMode.PROVIDER and settings.provider_url is None:
+        raise NotConfigured("NEXTFIRE_AUTH=provider: NEXTFIRE_PROVIDER_URL must say where the provider is")
     return settings.auth
 
 
@@ -73,7 +82,7 @@ def is_loopback(host: str) -> bool:
 
 
 @asynccontextmanager
-async def authenticator(settings: Settings, database: Database) -> AsyncIterator[Authenticator]:
+async def authenticator(settings: Settings, base: Foundation) -> AsyncIterator[Authenticator]:
     """The mode's authenticator, with what it does in the background. Raises `NotConfigured`."""
     mode = checked_mode(settings)
     if mode is AuthMode.OPEN:
@@ -85,7 +94,9 @@ async def authenticator(settings: Settings, database: Database) -> AsyncIterator
         )
         yield OpenAuthenticator()
     elif mode is AuthMode.KEYS:
-        yield KeyAuthenticator(ApiKeys(database))
+        yield KeyAuthenticator(ApiKeys(base.database))
+    elif base.authority.provider is not None:
+        yield ProviderAuthenticator(base.authority.provider)
     else:
         async with httpx.AsyncClient(timeout=TIMEOUT.total_seconds()) as http:
             keys = issuer_keys(settings, http)

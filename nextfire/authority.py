@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from nextfire.settings import Settings
-from services.authorization import Authorizer, OpenAuthorizer
-from services.creators import Creators, OpenCreators
+from nextfire.settings import AuthMode, Settings
+from services.api_keys import ApiKeys
+from services.authorization import Authorizer, OpenAuthorizer, RoleAuthorizer
+from services.creators import Creators, KeyCreators, KnownCreators, OpenCreators
 from services.database import Database
 from services.provider import Provider, http_client
 from services.provider_authorization import ProviderAuthorizer, ProviderCreators
@@ -25,11 +26,21 @@ class Authority:
 @asynccontextmanager
 async def authority_of(settings: Settings, database: Database) -> AsyncIterator[Authority]:
     """The mode's authority, with its connections open for the block."""
-    if settings.provider_url is None:
+    if settings.auth is AuthMode.KEYS:
+        yield Authority(RoleAuthorizer(), KeyCreators(ApiKeys(database)), NoRegistrations())
+    elif settings.auth is AuthMode.JWT:
+        yield Authority(RoleAuthorizer(), KnownCreators(), NoRegistrations())
+    elif settings.auth is AuthMode.PROVIDER and settings.provider_url is not None:
+        async with provider_authority(settings.provider_url, database) as authority:
+            yield authority
+    else:
         yield Authority(OpenAuthorizer(), OpenCreators(), NoRegistrations())
-        return
+
+
+@asynccontextmanager
+async def provider_authority(url: str, database: Database) -> AsyncIterator[Authority]:
     async with http_client() as http:
-        provider = Provider(http, settings.provider_url)
+        provider = Provider(http, url)
         yield Authority(
             ProviderAuthorizer(provider),
             ProviderCreators(provider, database),

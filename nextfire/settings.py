@@ -19,6 +19,7 @@ class AuthMode(StrEnum):
     OPEN = "open"
     KEYS = "keys"
     JWT = "jwt"
+    PROVIDER = "provider"
 
 
 def _split(value: object) -> object:
@@ -83,7 +84,7 @@ class Settings(BaseSettings):
     """The address of Temporal's web UI, for links; without one there are no links."""
 
     auth: AuthMode | None = None
-    """Who may use the API; `nextfire serve` does not start without it."""
+    """Who may use the API, and in whose name a worker may send; neither starts without it."""
 
     open_to_network: bool = False
     """Lets the mode `open` listen where other machines reach it."""
@@ -132,7 +133,7 @@ class Settings(BaseSettings):
     """Where agents may not be, whatever else is allowed: hosts, `*.host` patterns and address ranges."""
 
     provider_url: str | None = Field(default=None, pattern="^https?://[^?#]+$")
-    """The authorization provider: it knows who asks and decides what they may do. Without one, everyone may do all."""
+    """The authorization provider of the mode `provider`: it knows who asks and decides what they may do."""
 
     log_format: str = Field(default="json", pattern="^(json|text)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")

@@ -71,6 +71,10 @@ class ApiKeys:
             row = (await connection.execute(select(api_keys).filter_by(id=key_id))).first()
         return _to_api_key(row) if row else None
 
+    async def roles_of(self, account_id: str, name: str) -> list[Role]:
+        """The roles of the keys by that name that work now. Raises `Unavailable`."""
+        return [key.role for key in await self.all(account_id, ended=False) if key.name == name]
+
     async def note_use(self, key: ApiKey) -> None:
         """Remember that the key was used, at most once a minute."""
         now = datetime.now(UTC)

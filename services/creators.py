@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
 
-from services.principals import Principal
+from services.api_keys import ApiKeys
+from services.authorization import has_role
+from services.principals import Principal, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,21 @@ class OpenCreators:
 
     async def may_send(self, work: Work) -> bool:
         return True
+
+
+class KeyCreators:
+    """Whoever an API key stands for may, as long as a key by that name works and its role is to run schedules."""
+
+    asks = True
+
+    def __init__(self, keys: ApiKeys) -> None:
+        self._keys = keys
+
+    async def may_send(self, work: Work) -> bool:
+        name = work.creator.service_account_id if work.creator is not None else None
+        if name is None:
+            return False
+        return any(has_role(role, Role.EDITOR) for role in await self._keys.roles_of(work.account_id, name))
 
 
 class KnownCreators:

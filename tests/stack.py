@@ -56,6 +56,11 @@ def settings(database_url: str, auth: AuthMode = AuthMode.OPEN, **values: Any) -
     )
 
 
+def provided_by(url: str) -> dict[str, Any]:
+    """The settings of the mode in which that authorization provider decides."""
+    return {"auth": AuthMode.PROVIDER, "provider_url": url}
+
+
 @dataclass(frozen=True)
 class Stack:
     """The services of one test, and short ways to what most tests begin with."""

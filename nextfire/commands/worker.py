@@ -5,6 +5,7 @@ import signal
 
 import click
 
+from nextfire.authentication import NotConfigured, chosen_mode
 from nextfire.commands.environment import leave, load_settings, require_postgres
 from nextfire.settings import Settings
 from nextfire.worker import run_worker
@@ -14,14 +15,19 @@ from nextfire.worker import run_worker
 def worker() -> None:
     """Run fires and keep clocks in line with their rows; start any number of these.
 
-    Needs DATABASE_URL, and Temporal by TEMPORAL_*; waits for Temporal where it is away. SIGTERM lets it end what is
-    under way.
+    Needs DATABASE_URL, the NEXTFIRE_AUTH of the API, and Temporal by TEMPORAL_*; waits for Temporal where it is away.
+    SIGTERM lets it end what is under way.
 
     \b
     Example:
-      DATABASE_URL=postgresql://nextfire@db/nextfire TEMPORAL_ADDRESS=temporal:7233 nextfire worker
+      DATABASE_URL=postgresql://nextfire@db/nextfire TEMPORAL_ADDRESS=temporal:7233 NEXTFIRE_AUTH=keys \\
+        nextfire worker
     """
     settings = load_settings()
+    try:
+        chosen_mode(settings)
+    except NotConfigured as error:
+        raise click.ClickException(str(error)) from None
     require_postgres(settings)
     asyncio.run(work(settings))
     leave(0)

@@ -13,11 +13,11 @@ from tests.programs import api, environment
 NOWHERE = "127.0.0.1:9"
 
 
-def refused(**values: str) -> str:
-    """What `nextfire serve` says when it does not start."""
+def refused(command: str = "serve", **values: str) -> str:
+    """What `nextfire serve`, or another command, says when it does not start."""
     variables = environment("postgresql://nobody@127.0.0.1:9/nothing", NOWHERE, **values)
     ended = subprocess.run(
-        [sys.executable, "-m", "nextfire", "serve"],
+        [sys.executable, "-m", "nextfire", command],
         env={name: value for name, value in variables.items() if value},
         capture_output=True,
         text=True,
@@ -68,6 +68,15 @@ def test_without_a_mode_the_choice_is_explained() -> None:
 def test_a_mode_that_is_none_is_named() -> None:
     said = refused(NEXTFIRE_AUTH="password")
     assert "NEXTFIRE_AUTH: Input should be 'open'" in said
+
+
+def test_the_provider_s_mode_needs_a_provider() -> None:
+    assert "NEXTFIRE_PROVIDER_URL must say where the provider is" in refused(NEXTFIRE_AUTH="provider")
+
+
+@pytest.mark.parametrize("values", [{"NEXTFIRE_AUTH": ""}, {"NEXTFIRE_AUTH": "provider"}])
+def test_a_worker_needs_the_mode_as_well(values: dict[str, str]) -> None:
+    assert "NEXTFIRE_AUTH" in refused(command="worker", **values)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])

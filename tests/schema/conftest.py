@@ -6,7 +6,7 @@ from nextfire.embedded import Temporal
 from services.provider_authentication import actor_of
 from tests.provider.scripted import ScriptedProvider, principal
 from tests.schema.api import Api
-from tests.stack import Stack, stack
+from tests.stack import Stack, provided_by, stack
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ async def provider() -> AsyncIterator[ScriptedProvider]:
 @pytest.fixture
 async def provided(database_url: str, temporal: Temporal, provider: ScriptedProvider) -> AsyncIterator[Stack]:
     """The real stores, with no worker, where the provider decides."""
-    async with stack(database_url, temporal.address, worker=False, provider_url=provider.url) as stacked:
+    async with stack(database_url, temporal.address, worker=False, **provided_by(provider.url)) as stacked:
         yield stacked
 
 

@@ -51,7 +51,7 @@ async def fire(running: Stack, schedule: Schedule, hours_ago: int) -> Run:
 
 async def cancellation(running: Stack, run: Run) -> TaskCancellation | None:
     assert run.task_id is not None
-    return (await running.services.runs.cancellations_of([run.task_id])).get(run.task_id)
+    return (await running.services.runs.cancellations_of(OPEN_ACTOR, [run.task_id])).get(run.task_id)
 
 
 def cancelled_tasks(received: list[Received]) -> list[str]:
@@ -116,7 +116,7 @@ async def test_a_run_that_is_cancelled_in_the_middle_of_its_delivery_is_stopped_
     ]
     assert cancelled_tasks(scripted_agent.of("task/cancel")) == [str(first.task_id)]
     # and no attempt is left open
-    (attempt,) = (await running.services.runs.attempts_of([first.id]))[first.id]
+    (attempt,) = (await running.services.runs.attempts_of(OPEN_ACTOR, [first.id]))[first.id]
     assert attempt.outcome is AttemptOutcome.UNKNOWN
 
 

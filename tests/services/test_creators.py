@@ -28,7 +28,7 @@ from services.schedules import ScheduleChanges
 from services.tables import attempts, new_id, runs
 from tests.agents.scripted import Answer, ScriptedAgent, hang, status
 from tests.provider.scripted import CHECK, GRANT, REGISTER, ScriptedProvider, answer, principal
-from tests.stack import EVERY_SECOND, YEARLY, Stack, definition, stack
+from tests.stack import EVERY_SECOND, YEARLY, Stack, definition, provided_by, stack
 from tests.waiting import eventually
 
 ADA, BOB = actor_of(principal("ada", secret="planted")), actor_of(principal("bob"))
@@ -43,14 +43,14 @@ async def provider() -> AsyncIterator[ScriptedProvider]:
 
 @pytest.fixture
 async def running(database_url: str, temporal: Temporal, provider: ScriptedProvider) -> AsyncIterator[Stack]:
-    async with stack(database_url, temporal.address, provider_url=provider.url) as built:
+    async with stack(database_url, temporal.address, **provided_by(provider.url)) as built:
         yield built
 
 
 @pytest.fixture
 async def quiet(database_url: str, temporal: Temporal, provider: ScriptedProvider) -> AsyncIterator[Stack]:
     """Nothing is sent but by the test."""
-    async with stack(database_url, temporal.address, worker=False, provider_url=provider.url) as built:
+    async with stack(database_url, temporal.address, worker=False, **provided_by(provider.url)) as built:
         yield built
 
 
@@ -279,8 +279,8 @@ async def test_what_was_delivered_stays_delivered_though_its_creator_is_revoked(
         await connection.execute(update(runs).values(attempt_count=1, deadline_at=later))
     provider.decide = lambda *_: False
     # when another worker takes it over
-    async with http_client() as http:
-        base = quiet.base
+    base = quiet.base
+    async with http_client(base.dialer) as http:
         deliveries = Deliveries(base.database, base.notifier, AcpClient(http), base.secrets, base.authority.creators)
         assert await deliveries.attempt(run.id) == Delivered()
 
