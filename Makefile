@@ -56,6 +56,10 @@ schema: $(VENV)/.installed-all ## Write schema.graphql anew from the code
 differential: $(VENV)/.installed-all ## Compare our calendar with Temporal's over 10,000 random cadences
 	NEXTFIRE_DIFFERENTIAL_CASES=10000 $(BIN)/python -m pytest tests/services/test_calendar_differential.py
 
+.PHONY: faults
+faults: $(VENV)/.installed-all ## Break it in every way of docs/faults.md, and print what was measured
+	$(BIN)/python -m pytest --faults $(PYTEST_ARGS)
+
 .PHONY: agentex
 agentex: $(VENV)/.installed-all $(AGENTEX_VENV)/.installed ## Test against real agents made with agentex-sdk, in a Python environment of their own
 	NEXTFIRE_AGENTEX_PYTHON="$(CURDIR)/$(AGENTEX_VENV)/bin/python" $(BIN)/python -m pytest tests/agentex

@@ -76,6 +76,11 @@ class Answer:
     silent: bool = False
     raw: bytes | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the caller gets all of it."""
+        return self.status == 200 and not (self.cut or self.reset or self.silent or self.raw is not None)
+
     def but(self, **changes: Any) -> "Answer":
         """The same answer with some of it changed."""
         return replace(self, **changes)
@@ -163,7 +168,8 @@ OK: dict[str, Answer] = {
 class ScriptedAgent:
     """A server on a free port of 127.0.0.1, and the record of all that it got.
 
-    With `dedupe` the work of one method and key is done once, without it each time. Answers are taken from the
+    With `dedupe` the work of one method and key is done once, without it each time; `acknowledged` holds method and key
+    of each request that got a whole answer of work done. Answers are taken from the
     script of the request's method, then from the script for all, then from `OK`; probes of its health are not
     recorded and get `health`. It is an async context manager.
     """
@@ -172,6 +178,7 @@ class ScriptedAgent:
     health: Answer = Answer(body=b'{"status":"healthy"}')
     requests: list[Received] = field(default_factory=list)
     effects: list[tuple[str, str]] = field(default_factory=list)
+    acknowledged: list[tuple[str, str]] = field(default_factory=list)
     refused_connections: int = 0
     port: int = 0
     _scripts: dict[str | None, list[Answer]] = field(default_factory=dict)
@@ -280,6 +287,8 @@ class ScriptedAgent:
             await asyncio.wait({gone, speaking}, return_when=asyncio.FIRST_COMPLETED)
             if speaking.done():
                 speaking.result()
+                if answer.effect and answer.is_whole:
+                    self.acknowledged.append((received.method, received.key))
         finally:
             gone.cancel()
             speaking.cancel()

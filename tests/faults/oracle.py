@@ -1,0 +1,220 @@
+"""Whether the invariants of docs/faults.md hold, once a fault is over: asked of Postgres, Temporal and the agent.
+
+What was due is worked out by the auditor's own code, from the revisions. The oracle starts nothing and repairs nothing:
+it pauses the schedules, waits for the installation to come to rest by itself, and then looks.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from temporalio.api.workflowservice.v1 import DescribeScheduleRequest, ListSchedulesRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from services.clock import Clock
+from services.clock_spec import DesiredClock
+from services.database import Database
+from services.due import expected_fires
+from services.histories import Histories, History
+from services.principals import OPEN_ACTOR
+from services.schedule import CLOCK_PREFIX, Schedule
+from services.schedule_queries import ScheduleQueries
+from tests.agents.scripted import ScriptedAgent
+from tests.faults.installation import Api, Installation
+from tests.waiting import eventually
+
+INPUT_METHODS = ("message/send", "event/send")
+REST_SECONDS = 240.0
+"""The auditor's grace and its period, a lost worker's time limits, and as much again for a busy machine."""
+NOT_RUN = ("SKIPPED", "MISSED")
+OPEN_ENDS = ("UNKNOWN", "FAILED", "CANCELLED")
+"""Ends of a run whose request may have reached the agent all the same."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the oracle has found; the numbers behind it, for tests that want more than that all is well."""
+
+    due: dict[UUID, list[datetime]]
+    runs: list[dict[str, Any]]
+    attempts: list[dict[str, Any]]
+
+    def of(self, schedule_id: UUID) -> list[dict[str, Any]]:
+        """The runs of a schedule, in the order of their times."""
+        return [run for run in self.runs if run["schedule_id"] == schedule_id]
+
+    def statuses(self, schedule_id: UUID) -> Counter[str]:
+        return Counter(run["status"] for run in self.of(schedule_id))
+
+
+class Oracle:
+    def __init__(self, installation: Installation, *agents: ScriptedAgent) -> None:
+        self._installation = installation
+        self._agents = agents
+
+    async def verdict(self, api: Api, *, seconds: float = REST_SECONDS) -> Verdict:
+        """Let it come to rest, and hold everything against the invariants. Raises AssertionError."""
+        await self._pause(api)
+        await self._installation.in_sync()
+        database = Database(self._installation.direct_database, pool_size=2)
+        try:
+            histories = await self._histories(database)
+            due = {history.schedule_id: _due(history) for history in histories}
+            await eventually(lambda: self._at_rest(due), seconds)
+            verdict = Verdict(due, await self._all("runs", "fire_at"), await self._all("attempts", "run_id, n"))
+            self._check_due(verdict, histories)
+            self._check_requests(verdict)
+            self._check_ends(verdict)
+            await self._check_versions()
+            await self._check_clocks(database)
+        finally:
+            await database.close()
+        self._count(verdict)
+        return verdict
+
+    async def _pause(self, api: Api) -> None:
+        """A pause is the last moment at which anything is due."""
+        for row in await self._installation.rows(
+            "SELECT id FROM agent_run_schedules WHERE deleted_at IS NULL AND NOT paused"
+        ):
+            answer = await api.act("pause", row["id"])
+            assert "version" in answer, answer
+
+    async def _histories(self, database: Database) -> list[History]:
+        since = datetime(2000, 1, 1, tzinfo=UTC)
+        return [history async for page in Histories(database).pages(since) for history in page]
+
+    async def _at_rest(self, due: dict[UUID, list[datetime]]) -> bool | None:
+        """Every due time has its run, and every run has ended."""
+        rows = await self._installation.rows("SELECT schedule_id, fire_at, finished_at FROM runs")
+        if any(row["finished_at"] is None for row in rows):
+            return None
+        found = {(row["schedule_id"], row["fire_at"]) for row in rows}
+        missing = [(key, fire) for key, fires in due.items() for fire in fires if (key, fire) not in found]
+        return None if missing else True
+
+    async def _all(self, table: str, order: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in await self._installation.rows(f"SELECT * FROM {table} ORDER BY {order}")]
+
+    def _check_due(self, verdict: Verdict, histories: Sequence[History]) -> None:
+        """I3, I4, I5, I8: one run for each due time, and none delivered that a pause or a delete stood before."""
+        scheduled = [run for run in verdict.runs if run["trigger"] in ("SCHEDULED", "BACKFILL")]
+        times = Counter((run["schedule_id"], run["fire_at"]) for run in scheduled)
+        assert [key for key, count in times.items() if count > 1] == []
+        lacking = {key: [at for at in fires if (key, at) not in times] for key, fires in verdict.due.items()}
+        assert {key: fires for key, fires in lacking.items() if fires} == {}
+        regimes = {history.schedule_id: history.regimes for history in histories}
+        for run in scheduled:
+            if run["trigger"] == "SCHEDULED" and run["status"] not in NOT_RUN:
+                in_force = [regime for regime in regimes[run["schedule_id"]] if regime.since <= run["claimed_at"]]
+                assert in_force, f"claimed before its schedule was there: {run}"
+                assert in_force[-1].active, f"claimed though paused or deleted: {run}"
+
+    def _check_requests(self, verdict: Verdict) -> None:
+        """I6, I7: a request is an attempt's, with its key and bytes; a delivery was acknowledged, and worked once."""
+        attempts = {(str(row["run_id"]), row["n"]): row for row in verdict.attempts}
+        bodies: dict[str, set[bytes]] = {}
+        for received in self._requests():
+            run_id, number, part = received.request_id.split(".")
+            attempt = attempts[run_id, int(number)]
+            assert part == "input"
+            assert received.key == run_id == attempt["idempotency_key"]
+            assert hashlib.sha256(received.body).hexdigest() == attempt["body_sha256"]
+            bodies.setdefault(run_id, set()).add(received.body)
+        assert {key: len(copies) for key, copies in bodies.items() if len(copies) > 1} == {}
+        delivered = {str(run["id"]) for run in verdict.runs if run["status"] == "DELIVERED"}
+        acknowledged = {key for agent in self._agents for method, key in agent.acknowledged if method in INPUT_METHODS}
+        by_hand = {str(run["id"]) for run in verdict.runs if run["interventions"] not in ("[]", [])}
+        assert delivered - acknowledged - by_hand == set()
+        for agent in self._agents:
+            effects = [key for method in INPUT_METHODS for key in agent.effects_of(method)]
+            assert not agent.dedupe or len(effects) == len(set(effects))
+        worked = {key for agent in self._agents for method in INPUT_METHODS for key in agent.effects_of(method)}
+        open_ends = {str(run["id"]) for run in verdict.runs if run["status"] in OPEN_ENDS}
+        assert worked - open_ends == delivered - by_hand
+
+    def _check_ends(self, verdict: Verdict) -> None:
+        """I10: every run has ended within its horizon, and no attempt is open."""
+        assert [run["id"] for run in verdict.runs if run["finished_at"] is None] == []
+        assert [(row["run_id"], row["n"]) for row in verdict.attempts if row["outcome"] == "IN_FLIGHT"] == []
+        for run in verdict.runs:
+            numbers = [row["n"] for row in verdict.attempts if row["run_id"] == run["id"]]
+            assert numbers == [*range(1, run["attempt_count"] + 1)]
+
+    async def _check_versions(self) -> None:
+        """I9: versions are 1 to n, and each has its revision."""
+        query = """
+            SELECT s.id, s.version, array_agg(r.version ORDER BY r.version) AS revisions
+            FROM agent_run_schedules s LEFT JOIN schedule_revisions r ON r.schedule_id = s.id GROUP BY s.id
+        """
+        for row in await self._installation.rows(query):
+            assert row["revisions"] == [*range(1, row["version"] + 1)], row
+
+    async def _check_clocks(self, database: Database) -> None:
+        """I2, I3: each live row has the clock that it wants, by a strong read, and nothing else of ours is there."""
+        client, queue = await self._installation.temporal(), await self._installation.task_queue()
+        clock = Clock(client, task_queue=queue)
+        rows = await self._installation.rows("SELECT id, deleted_at FROM agent_run_schedules")
+        known = await ScheduleQueries(database).get_many(OPEN_ACTOR, [row["id"] for row in rows])
+        for row in rows:
+            described = await clock.describe(row["id"])
+            if row["deleted_at"] is not None:
+                assert described is None, f"a zombie: {row['id']}"
+            else:
+                assert described is not None, f"no clock: {row['id']}"
+                assert described.form == await clock.desired_form(_desired(known[row["id"]])), row["id"]
+        live = {row["id"] for row in rows if row["deleted_at"] is None}
+
+        async def no_strays() -> bool | None:
+            return True if await our_clocks(client, queue) <= live else None
+
+        await eventually(no_strays)  # visibility is a moment behind
+
+    def _requests(self) -> list[Any]:
+        return [received for agent in self._agents for received in agent.requests if received.method in INPUT_METHODS]
+
+    def _count(self, verdict: Verdict) -> None:
+        figures, requests = self._installation.figures, self._requests()
+        due = [(key, at) for key, fires in verdict.due.items() for at in fires]
+        found = {(run["schedule_id"], run["fire_at"]) for run in verdict.runs}
+        figures.add("Due times expected", len(due))
+        figures.add("Due times with a run", sum(each in found for each in due))
+        figures.add("Due times with two runs", len(verdict.runs) - len({run["id"] for run in verdict.runs}))
+        figures.add("Requests at agents", len(requests))
+        figures.add("Requests at agents: distinct keys", len({received.key for received in requests}))
+        for agent in self._agents:
+            keys = [key for method in INPUT_METHODS for key in agent.effects_of(method)]
+            if agent.dedupe:
+                figures.add("Effects at agents that dedupe", len(keys))
+                figures.add("Effects at agents that dedupe: twice", len(keys) - len(set(keys)))
+
+
+async def our_clocks(client: Client, queue: str) -> set[UUID]:
+    """The ids of the clocks in the namespace that start workflows in this queue."""
+    request = ListSchedulesRequest(
+        namespace=client.namespace, maximum_page_size=1000, query=f"ScheduleId STARTS_WITH '{CLOCK_PREFIX}'"
+    )
+    listed = await client.workflow_service.list_schedules(request)
+    found = set()
+    for entry in listed.schedules:
+        asked = DescribeScheduleRequest(namespace=client.namespace, schedule_id=entry.schedule_id)
+        try:
+            described = await client.workflow_service.describe_schedule(asked)
+        except RPCError:
+            continue  # it went while we looked
+        if described.schedule.action.start_workflow.task_queue.name == queue:
+            found.add(UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX)))
+    return found
+
+
+def _desired(schedule: Schedule) -> DesiredClock:
+    return DesiredClock(schedule.id, schedule.version, schedule.definition)
+
+
+def _due(history: History) -> list[datetime]:
+    return list(expected_fires(history.regimes, history.after, datetime.now(UTC) - timedelta(seconds=1)))
