@@ -26,7 +26,7 @@ from services.errors import NextfireError
 from services.failpoints import Failpoint, reach
 from services.principals import Principal
 from services.rendering import create_key, input_key
-from services.run import AttemptOutcome, Run, RunError, RunStatus, SkipReason
+from services.run import LOST, AttemptOutcome, Run, RunError, RunStatus, SkipReason
 from services.schedule import Author, OnUnknown
 from services.secrets import SecretBox, SecretUnreadable
 from services.tables import agents, attempts, messages, runs, tasks
@@ -37,9 +37,6 @@ Begun = TypeVar("Begun")
 FIRST_BACKOFF = timedelta(seconds=1)
 LONGEST_BACKOFF = timedelta(seconds=60)
 
-LOST = RunError(
-    "WORKER_LOST", "The worker was lost while the request was under way; whether it arrived is unknown.", True
-)
 INTERRUPTED = RunError(
     "INTERRUPTED", "The request was given up while it was under way; whether it arrived is unknown.", True
 )
@@ -318,9 +315,11 @@ async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Ou
     run = await run_changes.locked(connection, request.run.id)
     kind, error = recorded(outcome)
     closed = await _close_attempt(connection, run.id, request.number, kind, error, round(seconds * 1000))
-    if not closed or run.finished_at is not None:
-        # Another worker took this attempt for lost, and has the run now.
+    if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
+    if not closed and not isinstance(outcome, acp.Accepted):
+        # Another worker took this attempt for lost, and may be at the next: what it came to is read anew.
+        return Again(FIRST_BACKOFF, error or LOST)
     await _note_agent(connection, run, outcome)
     if isinstance(outcome, acp.Accepted):
         await _store_replies(connection, run, outcome)
@@ -361,13 +360,15 @@ async def _close_attempt(
     error: RunError | None,
     duration_ms: int | None,
 ) -> bool:
+    """False where another worker took the attempt for lost. An answer that comes after that is on record all the same:
+    that it is delivered is known then, and nothing else is.
+    """
+    is_open = attempts.c.outcome == AttemptOutcome.IN_FLIGHT
+    if outcome is AttemptOutcome.DELIVERED:
+        is_open = is_open | (attempts.c.outcome == AttemptOutcome.UNKNOWN)
     closed = await connection.execute(
         update(attempts)
-        .where(
-            attempts.c.run_id == run_id,
-            attempts.c.n == number,
-            attempts.c.outcome == AttemptOutcome.IN_FLIGHT,
-        )
+        .where(attempts.c.run_id == run_id, attempts.c.n == number, is_open)
         .values(outcome=outcome, error=error.to_json() if error else None, duration_ms=duration_ms)
         .returning(attempts.c.n)
     )

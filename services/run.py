@@ -83,6 +83,12 @@ class RunError:
         return cls(**stored) if stored else None
 
 
+LOST = RunError(
+    "WORKER_LOST", "The worker was lost while the request was under way; whether it arrived is unknown.", True
+)
+"""What becomes of an attempt that nobody closes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     run_id: UUID

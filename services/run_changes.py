@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services import run_rows, schedule_rows
 from services.event_log import append
 from services.feed_event import EventKind
-from services.run import Run, RunStatus
+from services.run import LOST, AttemptOutcome, Run, RunStatus
 from services.schedule import Schedule
-from services.tables import runs, schedules
+from services.tables import attempts, runs, schedules
 
 
 async def locked(connection: AsyncConnection, run_id: UUID) -> Run:
@@ -59,7 +59,11 @@ async def set_status(connection: AsyncConnection, run: Run, status: RunStatus, *
 
 
 async def finish(connection: AsyncConnection, run: Run, status: RunStatus, **columns: Any) -> Run:
-    """Move a run to its end."""
+    """Move a run to its end; an attempt that a lost worker left open ends with it."""
+    if run.attempt_count:
+        open_attempts = (attempts.c.run_id == run.id) & (attempts.c.outcome == AttemptOutcome.IN_FLIGHT)
+        values = {"outcome": AttemptOutcome.UNKNOWN, "error": LOST.to_json()}
+        await connection.execute(update(attempts).where(open_attempts).values(values))
     return await set_status(connection, run, status, finished_at=datetime.now(UTC), **columns)
 
 

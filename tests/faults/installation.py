@@ -36,7 +36,8 @@ GRACE_SECONDS = 40
 AGENT = "... on AgentRegistered { agent { id } }"
 SCHEDULE = "{ schedule { id version clock { status appliedVersion } } }"
 FAILURE = "__typename ... on UserError { code message }"
-EVERY_SECOND = {"interval": {"everySeconds": 1}}
+OFTEN = {"interval": {"everySeconds": 3}}
+"""What a development server can follow on a machine that is busy with other things too."""
 YEARLY = {"cron": {"expression": "0 0 1 1 *"}}
 
 
@@ -49,7 +50,7 @@ class Program:
 
     def __init__(self, child: Child, figures: Figures) -> None:
         self._child = child
-        self._figures = figures
+        self.figures = figures
 
     @property
     def pid(self) -> int:
@@ -61,15 +62,15 @@ class Program:
 
     def kill(self) -> None:
         self._child.send(signal.SIGKILL)
-        self._figures.injected(f"{self._child.name}: killed")
+        self.figures.injected(f"{self._child.name}: killed")
 
     def terminate(self) -> None:
         self._child.send(signal.SIGTERM)
-        self._figures.injected(f"{self._child.name}: SIGTERM")
+        self.figures.injected(f"{self._child.name}: SIGTERM")
 
     def freeze(self) -> None:
         self._child.send(signal.SIGSTOP)
-        self._figures.injected(f"{self._child.name}: frozen")
+        self.figures.injected(f"{self._child.name}: frozen")
 
     def thaw(self) -> None:
         self._child.send(signal.SIGCONT)
@@ -100,7 +101,7 @@ class Program:
             return next((line for line in self.logged("failpoint") if line["failpoint"] == point), None)
 
         line = await eventually(found, START_SECONDS)
-        self._figures.injected(f"{self._child.name}: {line['deed']} at {point}")
+        self.figures.injected(f"{self._child.name}: {line['deed']} at {point}")
         return line
 
     async def killed(self, point: Failpoint) -> None:

@@ -83,6 +83,9 @@ class OwnTemporal(OwnServer):
 class OwnPostgres(OwnServer):
     """A Postgres server on a port of its own."""
 
+    url: str = ""
+    """Of the database that is always there."""
+
     def start(self) -> Postgres:
         """Start it on its data; blocks until it answers."""
         log = self.directory / "postgres.log"
@@ -90,7 +93,7 @@ class OwnPostgres(OwnServer):
         server = self._running.enter_context(
             running_postgres(self.directory / "postgres", self.port, log, settings=FAST_SETTINGS)
         )
-        self._child = server.child
+        self._child, self.url = server.child, server.url("postgres")
         return server
 
 

@@ -10,7 +10,7 @@ import pytest
 from resolvers.ids import NOBODY
 from services.failpoints import Failpoint
 from tests.agents.scripted import ScriptedAgent
-from tests.faults.installation import EVERY_SECOND, YEARLY, Api, Installation, Unanswered
+from tests.faults.installation import OFTEN, YEARLY, Api, Installation, Unanswered
 from tests.faults.oracle import Oracle
 
 NAME = {"name": "nightly", "idempotencyKey": "once"}
@@ -27,7 +27,7 @@ CHANGES: dict[str, Change] = {
 async def cut_off(api: Api, agent_id: UUID, point: Failpoint) -> None:
     """Ask for a schedule of an API that dies over it."""
     with pytest.raises(Unanswered):
-        await api.create(agent_id, EVERY_SECOND, **NAME)
+        await api.create(agent_id, OFTEN, **NAME)
     await api.program.killed(point)
 
 
@@ -44,7 +44,7 @@ async def test_killed_before_the_commit_it_has_done_nothing_and_the_retry_works(
         for table in ("agent_run_schedules", "schedule_revisions", "events", "idempotency_keys"):
             assert await installation.rows(f"SELECT * FROM {table}") == []
         # and the same request makes it
-        schedule = await api.create(agent_id, EVERY_SECOND, **NAME)
+        schedule = await api.create(agent_id, OFTEN, **NAME)
         await installation.ran(schedule["id"], 1)
         await oracle.verdict(api)
 
@@ -64,7 +64,7 @@ async def test_killed_after_the_commit_the_worker_makes_it_true_and_the_retry_fi
         await installation.in_sync("Heal: dirty row", since=died)
         await installation.ran(row["id"], 1)
         # and the retry answers with the same schedule
-        assert (await api.create(agent_id, EVERY_SECOND, **NAME))["id"] == row["id"]
+        assert (await api.create(agent_id, OFTEN, **NAME))["id"] == row["id"]
         assert len(await installation.rows("SELECT * FROM agent_run_schedules")) == 1
         installation.figures.add("Acknowledged mutations lost", 0)
         await oracle.verdict(api)
