@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from services.errors import Unavailable
+from services.pool_checks import PromptConnection, check_before_use
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
@@ -54,11 +55,11 @@ class Database:
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
-            pool_pre_ping=True,
             hide_parameters=True,  # an error's text goes into the log
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
             connect_args={
+                "connection_class": PromptConnection,
                 "timeout": CONNECT_TIMEOUT.total_seconds(),
                 "command_timeout": ANSWER_TIMEOUT.total_seconds(),
                 "server_settings": {
@@ -68,6 +69,7 @@ class Database:
                 },
             },
         )
+        check_before_use(self.engine)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
