@@ -223,6 +223,8 @@ class Installation:
     direct_database: str = ""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _numbers: Iterator[int] = field(default_factory=itertools.count)
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _connection: "asyncpg.Connection[asyncpg.Record] | None" = None
 
     def __post_init__(self) -> None:
         self.direct_temporal = self.direct_temporal or self.temporal_address
@@ -280,12 +282,11 @@ class Installation:
 
     async def rows(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
         """What Postgres says, asked by a connection that has nothing to do with the product's own."""
-        connection = await asyncpg.connect(self.direct_database)
-        try:
-            rows: list[asyncpg.Record] = await connection.fetch(query, *arguments)
+        async with self._asking:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await asyncpg.connect(self.direct_database)
+            rows: list[asyncpg.Record] = await self._connection.fetch(query, *arguments)
             return rows
-        finally:
-            await connection.close()
 
     async def row(self, query: str, *arguments: Any) -> asyncpg.Record | None:
         """The first row, or None."""
@@ -327,6 +328,11 @@ class Installation:
         for row in await self.rows("SELECT id FROM agent_run_schedules"):
             with suppress(RPCError):
                 await client.get_schedule_handle(clock_id(row["id"])).delete()
+        await self.close()
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
 
     async def describe(self, schedule_id: UUID) -> Described | None:
         """The clock of a schedule by a strong read; None where there is none."""

@@ -99,6 +99,7 @@ def test_without_temporal_the_api_serves_and_the_worker_waits(database_url: str,
         assert worker.exit_code == 0
 
 
+@pytest.mark.fault("F14")
 def test_an_outage_of_postgres_is_told_and_passes_by_itself(temporal: Temporal, tmp_path: Path) -> None:
     # given a Postgres of this test's own
     port, log = free_port(), tmp_path / "postgres.log"
@@ -124,6 +125,7 @@ def test_an_outage_of_postgres_is_told_and_passes_by_itself(temporal: Temporal, 
             assert running.ask(PAGE)["data"]["schedules"]["nodes"] == []
 
 
+@pytest.mark.fault("F6")
 def test_a_schedule_waits_in_postgres_until_temporal_is_back(database_url: str, tmp_path: Path) -> None:
     port, ui = free_port(), free_port()
     variables = environment(database_url, f"127.0.0.1:{port}")

@@ -48,6 +48,7 @@ async def quiet(database_url: str, temporal: Temporal) -> Any:
     ("policy", "started"),
     [(MissedFirePolicy.RUN_ALL, 6), (MissedFirePolicy.RUN_LATEST, 1), (MissedFirePolicy.RUN_NONE, 0)],
 )
+@pytest.mark.fault("F13")
 async def test_what_nobody_claimed_is_run_or_recorded_by_the_policy(
     quiet: Stack, policy: MissedFirePolicy, started: int
 ) -> None:
@@ -106,6 +107,7 @@ async def test_the_clock_has_its_time_of_grace_and_its_jitter(quiet: Stack) -> N
     assert await quiet.runs(schedule.id) + await quiet.runs(late.id) == []
 
 
+@pytest.mark.fault("F12")
 async def test_two_auditors_at_once_make_each_run_once(quiet: Stack) -> None:
     schedule = await _aged(
         quiet,
@@ -181,6 +183,7 @@ async def test_an_earlier_run_is_cancelled_for_what_was_overlooked(
         assert taken_up.trigger is RunTrigger.SCHEDULED
 
 
+@pytest.mark.fault("F9")
 async def test_a_run_whose_workflow_is_gone_gets_another(
     database_url: str, temporal: Temporal, scripted_agent: ScriptedAgent
 ) -> None:
@@ -207,6 +210,7 @@ async def test_a_run_whose_workflow_is_gone_gets_another(
     assert scripted_agent.effects_of("message/send") == [str(lost.id)]
 
 
+@pytest.mark.fault("F7")
 async def test_a_change_of_the_clock_loses_nothing_that_was_due(idle: Stack) -> None:
     # given a schedule whose due times nobody has taken up yet, but for those of the moment its clock was made
     agent = await idle.agent(URL)
@@ -222,6 +226,7 @@ async def test_a_change_of_the_clock_loses_nothing_that_was_due(idle: Stack) -> 
     assert [run.fire_at for run in await _runs_in_order(idle, schedule.id)] == expected
 
 
+@pytest.mark.fault("F25")
 async def test_one_schedule_that_cannot_be_audited_harms_no_other(quiet: Stack) -> None:
     poisoned, other = await _aged(quiet), await _aged(quiet)
     async with quiet.base.database.transaction() as connection:

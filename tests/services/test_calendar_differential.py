@@ -41,6 +41,7 @@ from services import calendar
 from services.cadence import Cron, check, zones
 from services.cadence import compile as compile_cadence
 from services.cron import Calendar, Every, Range, Spec
+from tests.faults.figures import Figures
 
 CASES = int(os.environ.get("NEXTFIRE_DIFFERENTIAL_CASES", "150"))
 SEED = 20261123
@@ -337,7 +338,8 @@ def _at(second: int) -> datetime:
 # ---------------------------------------------------------------- the tests
 
 
-async def test_the_same_times_as_the_server(oracle: Oracle) -> None:
+@pytest.mark.fault("F24")
+async def test_the_same_times_as_the_server(oracle: Oracle, figures: Figures) -> None:
     # given crons in all zones, and windows around clock changes, leap days and years' ends
     cases = [Case.of(number) for number in range(-(-CASES // WINDOWS_PER_SPEC))]
 
@@ -348,6 +350,9 @@ async def test_the_same_times_as_the_server(oracle: Oracle) -> None:
     mismatches = [mismatch for found, _ in answers for mismatch in found]
     times = sum(count for _, count in answers)
     print(f"{len(cases) * WINDOWS_PER_SPEC} windows, {times} times, {len(mismatches)} mismatches")  # noqa: T201
+    figures.add("Calendar against Temporal: windows around clock changes", len(cases) * WINDOWS_PER_SPEC)
+    figures.add("Calendar against Temporal: times", times)
+    figures.add("Calendar against Temporal: mismatches", len(mismatches))
     assert mismatches == []
     assert times > CASES * 10
 
@@ -383,6 +388,7 @@ def _walked(spec: Calendar, after: int, last: int) -> Iterator[int]:
         after = step
 
 
+@pytest.mark.fault("F24")
 async def test_the_same_times_from_start_to_end(oracle: Oracle) -> None:
     # given schedules with a start and an end, which may lie in a clock change
     cases = [Case.of(-number) for number in range(1, -(-CASES // (WINDOWS_PER_SPEC * 4)) + 1)]

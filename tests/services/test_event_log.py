@@ -68,6 +68,7 @@ async def test_an_event_is_read_as_it_was_written(database: Database, log: Event
     assert event.cursor > end
 
 
+@pytest.mark.fault("F28")
 async def test_an_event_that_commits_late_hides_nothing(database: Database, log: EventLog) -> None:
     # given an open transaction with an event, and a later one that is committed
     end = await log.end()

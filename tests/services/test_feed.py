@@ -30,6 +30,7 @@ async def come_to_the_tail(stage: Stage, *subscribers: AsyncGenerator[list[Event
         assert await asyncio.gather(*reading) == [[0]] * len(subscribers)
 
 
+@pytest.mark.fault("F28")
 async def test_a_late_commit_is_seen_and_its_wait_shows(stage: Stage) -> None:
     # given a transaction that holds back a later one
     async with aclosing(stage.subscribe(await stage.feed.cursor())) as batches:
@@ -45,6 +46,7 @@ async def test_a_late_commit_is_seen_and_its_wait_shows(stage: Stage) -> None:
         await until(lambda: stage.feed.lag == timedelta())
 
 
+@pytest.mark.fault("F27")
 async def test_a_stalled_subscriber_holds_up_nobody_and_keeps_little(database_url: str) -> None:
     # given a subscriber that takes one event and stalls, and one that goes on
     async with (
@@ -72,6 +74,7 @@ async def test_a_stalled_subscriber_holds_up_nobody_and_keeps_little(database_ur
         assert await read(stalled, 1) == [201]
 
 
+@pytest.mark.fault("F27")
 async def test_a_queue_that_was_full_is_read_again_from_where_it_was(database_url: str) -> None:
     # given a subscriber of every hundredth event, who stalls
     async with (
@@ -91,6 +94,7 @@ async def test_a_queue_that_was_full_is_read_again_from_where_it_was(database_ur
         assert await read(batches, 1) == [400]
 
 
+@pytest.mark.fault("F27")
 async def test_subscribers_that_vanish_are_forgotten(stage: Stage) -> None:
     # given three subscribers that wait for events
     start = await stage.feed.cursor()

@@ -112,14 +112,17 @@ async def everyone_gets_everything(stage: Stage, count: int = 800, *, poke: bool
     assert stage.feed.subscribers == 0
 
 
+@pytest.mark.fault("F28")
 async def test_concurrent_writers_and_readers_that_come_and_go(stage: Stage) -> None:
     await everyone_gets_everything(stage, 2_000)
 
 
+@pytest.mark.fault("F26")
 async def test_no_wake_up_arrives_at_all(stage: Stage) -> None:
     await everyone_gets_everything(stage, poke=False)
 
 
+@pytest.mark.fault("F26")
 async def test_the_listener_is_killed_again_and_again(stage: Stage) -> None:
     # given somebody who kills the listener whenever it is back
     kills = 0
@@ -139,6 +142,7 @@ async def test_the_listener_is_killed_again_and_again(stage: Stage) -> None:
     assert kills >= 2
 
 
+@pytest.mark.fault("F26")
 async def test_the_connections_of_the_feed_freeze(database_url: str) -> None:
     # given a feed whose way to Postgres can freeze
     async with (
@@ -160,6 +164,7 @@ async def test_the_connections_of_the_feed_freeze(database_url: str) -> None:
         assert proxy.connections > before
 
 
+@pytest.mark.fault("F14")
 async def test_the_server_is_killed_and_restarted(tmp_path_factory: pytest.TempPathFactory) -> None:
     # given a server of our own
     directory, port = tmp_path_factory.mktemp("killed"), free_port()

@@ -86,6 +86,7 @@ async def test_an_async_agent_gets_the_task_and_then_the_event(running: Stack, s
     assert create.key == str(run.task_id)
 
 
+@pytest.mark.fault("F18")
 async def test_retries_carry_the_same_key_and_the_same_bytes(running: Stack, scripted_agent: ScriptedAgent) -> None:
     # given an agent that fails twice
     scripted_agent.script(status(500), status(429, "1"), stream(full("Yes.")))
@@ -108,6 +109,7 @@ async def test_retries_carry_the_same_key_and_the_same_bytes(running: Stack, scr
     assert len({copy.request_id for copy in copies}) == 3
 
 
+@pytest.mark.fault("F20")
 async def test_hold_never_sends_twice_and_says_unknown(running: Stack, scripted_agent: ScriptedAgent) -> None:
     scripted_agent.script(drop(effect=True))
     agent = await running.agent(scripted_agent.url)
@@ -136,6 +138,7 @@ async def test_a_refusal_ends_the_run_and_enough_of_them_pause_the_schedule(
     assert found[schedule.id].version == 2
 
 
+@pytest.mark.fault("F22")
 async def test_the_fires_of_a_deleted_agent_are_skipped(running: Stack, scripted_agent: ScriptedAgent) -> None:
     agent = await running.agent(scripted_agent.url)
     schedule = await running.schedule(agent, EVERY_SECOND)
@@ -220,6 +223,7 @@ async def test_queue_one_runs_the_waiting_fire_after_the_first_and_skips_the_res
     assert (await running.ended(queued.id)).status is RunStatus.DELIVERED
 
 
+@pytest.mark.fault("F33")
 async def test_a_worker_that_is_stopped_leaves_no_attempt_open_and_the_next_one_goes_on(
     database_url: str, temporal: Temporal, scripted_agent: ScriptedAgent
 ) -> None:
@@ -250,6 +254,7 @@ async def test_a_database_has_a_task_queue_of_its_own(database_url: str, tempora
         assert first.task_queue == f"nextfire-{await first.database.identity()}"
 
 
+@pytest.mark.fault("F18")
 async def test_an_unreachable_agent_shows_as_such_until_it_is_back(
     running: Stack, scripted_agent: ScriptedAgent
 ) -> None:
@@ -309,6 +314,7 @@ async def test_a_run_of_an_agent_needs_no_schedule(running: Stack, scripted_agen
     assert run.schedule_id is None
 
 
+@pytest.mark.fault("F1")
 async def test_a_run_left_behind_is_started_by_the_worker(
     database_url: str, temporal: Temporal, scripted_agent: ScriptedAgent
 ) -> None:

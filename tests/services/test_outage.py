@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import pytest
+
 from nextfire.embedded import running_temporal
 from nextfire.processes import free_port
 from services.clock import TemporalAway
@@ -24,6 +26,7 @@ from tests.stack import EVERY_SECOND, YEARLY, Stack, stack
 from tests.waiting import eventually
 
 
+@pytest.mark.fault("F7")
 async def test_a_change_right_after_an_outage_loses_no_due_time(
     database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
 ) -> None:

@@ -67,6 +67,7 @@ async def _edit_catch_up(client: Client, schedule: Schedule) -> None:
     ],
     ids=["deleted", "paused", "edited", "edited where a list shows nothing"],
 )
+@pytest.mark.fault("F10")
 async def test_what_was_done_to_a_clock_is_undone_and_recorded(
     idle: Stack, deed: Deed, described: int, kind: FindingKind, words: str
 ) -> None:
@@ -124,6 +125,7 @@ async def test_a_list_raises_no_suspicion_about_clocks_that_are_right(idle: Stac
     assert await eventually(unsuspected)
 
 
+@pytest.mark.fault("F9")
 async def test_every_clock_is_rebuilt_after_temporal_came_back_empty(idle: Stack) -> None:
     agent = await idle.agent(URL)
     rows = [await idle.schedule(agent) for _ in range(12)]
@@ -135,6 +137,7 @@ async def test_every_clock_is_rebuilt_after_temporal_came_back_empty(idle: Stack
     assert await sweeper(idle.base).sweep() == []
 
 
+@pytest.mark.fault("F5")
 async def test_a_clock_that_comes_back_after_its_schedule_was_deleted_is_removed(idle: Stack) -> None:
     # given a create that was stalled, and lands after the delete
     agent = await idle.agent(URL)
@@ -191,6 +194,7 @@ async def test_looking_writes_nothing(idle: Stack) -> None:
     assert len(await _revisions(idle, missing.id)) == 1
 
 
+@pytest.mark.fault("F25")
 async def test_one_row_that_cannot_be_read_harms_no_other(idle: Stack) -> None:
     agent = await idle.agent(URL)
     poisoned, other = [await idle.schedule(agent) for _ in range(2)]

@@ -81,6 +81,7 @@ async def test_many_pokes_are_one_notify(database_url: str, database: Database) 
     assert heard == ["", ""]
 
 
+@pytest.mark.fault("F26")
 async def test_a_killed_listener_connects_again_and_wakes_all(database_url: str, database: Database) -> None:
     # given a listener
     listener, elsewhere = Listener(database_url), Notifier(database)
@@ -102,6 +103,7 @@ async def test_a_killed_listener_connects_again_and_wakes_all(database_url: str,
         assert await waker.wait(LONG)
 
 
+@pytest.mark.fault("F26")
 async def test_a_frozen_listener_is_found_and_replaced(database_url: str, database: Database) -> None:
     # given a listener whose connection freezes, which no error tells
     async with Proxy(database_url).running() as proxy:
