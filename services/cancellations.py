@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import acp
 from services.database import Database
-from services.deliveries import API_KEY_UNREADABLE, INTERRUPTED, LOST, recorded
+from services.deliveries import API_KEY_UNREADABLE, INTERRUPTED, recorded
 from services.errors import Unavailable
 from services.new_runs import agent_of
 from services.rendering import acp_agent, cancel_key
-from services.run import AttemptOutcome, RunError, RunStatus, RunTrigger
+from services.run import LOST, AttemptOutcome, RunError, RunStatus, RunTrigger
 from services.secrets import SecretBox, SecretUnreadable
 from services.tables import agents, attempts, runs, task_cancellations, tasks
 

@@ -49,12 +49,12 @@ async def test_an_answer_counts_though_another_took_the_attempt_for_lost(
     # given a delivery that waits for the agent
     answer = asyncio.Event()
     scripted_agent.script(stream(full("At last.")).but(gate=answer))
-    async with stack(database_url, temporal.address, worker=False) as idle, http_client() as http:
+    async with stack(database_url, temporal.address, worker=False) as idle, http_client(idle.base.dialer) as http:
         agent = await idle.agent(scripted_agent.url)
         schedule = await idle.schedule(agent, on_unknown=on_unknown)
         run = await idle.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
         base = idle.base
-        deliveries = Deliveries(base.database, base.notifier, AcpClient(http), base.secrets)
+        deliveries = Deliveries(base.database, base.notifier, AcpClient(http), base.secrets, base.authority.creators)
         first = asyncio.create_task(deliveries.attempt(run.id))
         await scripted_agent.received(1)
         # when another worker believes that it is lost
@@ -69,7 +69,7 @@ async def test_an_answer_counts_though_another_took_the_attempt_for_lost(
         # and the answer to the first request counts
         answer.set()
         assert await first == Delivered()
-        attempts = (await idle.services.runs.attempts_of([run.id]))[run.id]
+        attempts = (await idle.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
         assert {attempt.outcome for attempt in attempts} == {AttemptOutcome.DELIVERED}
         await Settlements(base.database, base.notifier).settle(run.id, Delivered())
         assert (await idle.ended(run.id)).status is RunStatus.DELIVERED
@@ -82,13 +82,13 @@ async def test_a_failure_does_not_count_where_another_has_the_run_now(
     # given two workers at a delivery, of which the first is told that it failed
     answers = [asyncio.Event(), asyncio.Event()]
     scripted_agent.script(status(500).but(gate=answers[0]), stream(full("Yes.")).but(gate=answers[1]))
-    async with stack(database_url, temporal.address, worker=False) as idle, http_client() as http:
+    async with stack(database_url, temporal.address, worker=False) as idle, http_client(idle.base.dialer) as http:
         agent = await idle.agent(scripted_agent.url)
         run = await idle.services.manual_runs.trigger(
             OPEN_ACTOR, (await idle.schedule(agent)).id, idempotency_key=None, note=None
         )
         base = idle.base
-        deliveries = Deliveries(base.database, base.notifier, AcpClient(http), base.secrets)
+        deliveries = Deliveries(base.database, base.notifier, AcpClient(http), base.secrets, base.authority.creators)
         first = asyncio.create_task(deliveries.attempt(run.id))
         await scripted_agent.received(1)
         second = asyncio.create_task(deliveries.attempt(run.id))
