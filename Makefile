@@ -60,6 +60,10 @@ differential: $(VENV)/.installed-all ## Compare our calendar with Temporal's ove
 faults: $(VENV)/.installed-all ## Break it in every way of docs/faults.md, and print what was measured
 	$(BIN)/python -m pytest --faults $(PYTEST_ARGS)
 
+.PHONY: histories
+histories: $(VENV)/.installed-all ## Record the workflow histories that tests/services/histories lacks
+	$(BIN)/python -m tests.services.recording
+
 .PHONY: agentex
 agentex: $(VENV)/.installed-all $(AGENTEX_VENV)/.installed ## Test against real agents made with agentex-sdk, in a Python environment of their own
 	NEXTFIRE_AGENTEX_PYTHON="$(CURDIR)/$(AGENTEX_VENV)/bin/python" $(BIN)/python -m pytest tests/agentex

@@ -44,6 +44,7 @@ SWEEP_EVERY = timedelta(seconds=25)
 """With the asking, a clock is looked at every 30 s."""
 AUDIT_EVERY = timedelta(seconds=55)
 FORGET_EVERY = timedelta(seconds=5)
+WORKFLOWS = [ScheduledAgentRun]
 ACTIVITIES_AT_ONCE = 100
 GRACE = timedelta(seconds=20)
 """For activities under way at the end; a delivery that takes longer is taken over by another worker."""
@@ -98,7 +99,7 @@ def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grac
     return Worker(
         connected,
         task_queue=base.task_queue,
-        workflows=[ScheduledAgentRun],
+        workflows=WORKFLOWS,
         activities=activities.all(),
         max_concurrent_activities=ACTIVITIES_AT_ONCE,
         graceful_shutdown_timeout=grace,

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from services.activity_messages import ClaimAnswer, DeliverAnswer, FireRequest, RunRequest, SettleRequest
 from services.cancellations import Cancellations
@@ -65,7 +65,13 @@ class RunActivities:
         async with _heartbeats():
             step = await self._deliveries.attempt(run_id)
         if isinstance(step, Again):
-            raise ApplicationError(step.error.message, type=step.error.code, next_retry_delay=step.delay)
+            # Benign: that an agent is to be asked again is a step of ours, and no failure for Temporal to log.
+            raise ApplicationError(
+                step.error.message,
+                type=step.error.code,
+                next_retry_delay=step.delay,
+                category=ApplicationErrorCategory.BENIGN,
+            )
         if isinstance(step, Delivered):
             return DeliverAnswer(RunStatus.DELIVERED)
         error = step.error.to_json() if step.error else None

@@ -1,7 +1,7 @@
 """CANCEL_PREVIOUS towards the agent: task/cancel for what earlier runs gave it to do."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -9,16 +9,13 @@ from nextfire.embedded import Temporal
 from nextfire.worker import working
 from services.agent import AgentProtocol
 from services.cadence import Interval
-from services.due_fires import DueFires, Missing
 from services.principals import OPEN_ACTOR
 from services.run import AttemptOutcome, Run, RunStatus, TaskCancellation
-from services.schedule import MissedFirePolicy, OverlapPolicy, Schedule
-from services.starter import Pending
+from services.schedule import OverlapPolicy, Schedule
 from tests.agents.scripted import Received, ScriptedAgent, drop, error, full, hang, result, status, stream
+from tests.services.past_fires import HOURLY, fire
 from tests.stack import Stack, stack
 from tests.waiting import eventually
-
-HOURLY = Interval(timedelta(hours=1), timedelta(0))
 
 
 @pytest.fixture
@@ -33,20 +30,9 @@ async def cancelling(
     """A schedule whose later runs replace the earlier ones."""
     return await running.schedule(
         await running.agent(scripted.url, protocol),
-        HOURLY,
         overlap_policy=OverlapPolicy.CANCEL_PREVIOUS,
-        missed_fire_policy=MissedFirePolicy.RUN_ALL,
-        catch_up_window=timedelta(days=1),
-        retry_horizon=timedelta(hours=2),
+        **HOURLY,
     )
-
-
-async def fire(running: Stack, schedule: Schedule, hours_ago: int) -> Run:
-    """Have a due time of the past taken up, as the auditor does it."""
-    at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
-    (run,) = await DueFires(running.base.database).claim(Missing(schedule.id, (at,)))
-    await running.base.starter.start_soon(Pending(run.id, run.temporal_workflow_id, run.trigger))
-    return run
 
 
 async def cancellation(running: Stack, run: Run) -> TaskCancellation | None:
