@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
-from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure, WorkflowNotReadyFailure
 from temporalio.service import RPCError, RPCStatusCode
 
 AWAY = {
@@ -58,7 +58,7 @@ async def _away() -> AsyncIterator[None]:
     try:
         yield
     except RPCError as error:
-        if error.status in AWAY or _has_no_namespace(error):
+        if error.status in AWAY or _has_no_namespace(error) or _is_not_ready(error):
             raise TemporalAway(error.message, timed_out=error.status in SLOW) from error
         raise
     except TimeoutError as error:
@@ -72,3 +72,10 @@ def _has_no_namespace(error: RPCError) -> bool:
     if error.status is not RPCStatusCode.NOT_FOUND:
         return False
     return any(detail.Is(NamespaceNotFoundFailure.DESCRIPTOR) for detail in error.grpc_status.details)
+
+
+def _is_not_ready(error: RPCError) -> bool:
+    """A server that is overloaded cannot read the workflow behind a schedule for a while."""
+    if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+        return False
+    return any(detail.Is(WorkflowNotReadyFailure.DESCRIPTOR) for detail in error.grpc_status.details)
