@@ -14,7 +14,9 @@ from tests.web.playground_page import PlaygroundPage
 TABS = ["Schedules", "Agents", "CreateSchedule", "FireStatus"]
 
 DEFERRED = """query Deferred {
-  schedules(first: 1) { edges { node { name ... @defer { live { status } } } } }
+  schedules(first: 1) {
+    nodes { name ... @defer { live { status } agent { name } } ... @defer { live { nextFireAt } agent { protocol } } }
+  }
 }"""
 
 TRIGGER = """mutation ($id: ID!) {
@@ -93,11 +95,15 @@ async def test_link_carries_an_operation_whose_deferred_part_arrives(blank_page:
 
     await blank_page.run()
 
-    def has_live(response: dict[str, Any]) -> bool:
-        return "live" in response["data"]["schedules"]["edges"][0]["node"]
+    def is_whole(response: dict[str, Any]) -> bool:
+        node: dict[str, Any] = response["data"]["schedules"]["nodes"][0]
+        return bool(node.get("live", {}).keys() == {"status", "nextFireAt"})
 
-    response = await blank_page.response(has_live)
-    assert response["data"]["schedules"]["edges"][0]["node"]["live"] == {"status": "AVAILABLE"}
+    response = await blank_page.response(is_whole)
+    node = response["data"]["schedules"]["nodes"][0]
+    assert node.keys() == {"name", "live", "agent"}
+    assert node["live"]["status"] == "AVAILABLE"
+    assert node["agent"] == {"name": "demo", "protocol": "SYNC"}
 
 
 async def test_request_headers_are_not_stored(playground: PlaygroundPage) -> None:

@@ -137,6 +137,7 @@ async def test_a_subscription_over_server_sent_events(served: Served) -> None:
     # then
     assert frames(response) == frames(by_get) == [{"data": {"count": 0}}, {"data": {"count": 1}}]
     assert response.headers["cache-control"] == "no-store, no-transform"
+    assert response.headers["x-accel-buffering"] == "no"
 
 
 async def test_a_subscription_that_fails_ends_with_its_error(served: Served, logged: list[EventDict]) -> None:
@@ -159,6 +160,42 @@ async def test_each_event_has_a_fresh_context(served: Served) -> None:
     # then: each made from the subscription's own, and not from the one of the event before
     assert frames(response) == [{"data": {"generations": {"number": 1}}}] * 2
     assert served.toy.made == 1
+
+
+@pytest.mark.parametrize("accept", [MULTIPART, SSE])
+async def test_a_client_that_leaves_before_the_last_part_stops_the_work(served: Served, accept: str) -> None:
+    # given an answer of which a part is still to come
+    query = {"query": "{ leaf { name ... @defer { held } } }"}
+    request = served.http.build_request("POST", served.url, json=query, headers={"accept": accept})
+    response = await served.http.send(request, stream=True)
+    chunks, read, context = response.aiter_bytes(), b"", served.toy.context
+    while b"pending" not in read:
+        read += await anext(chunks)
+    await asyncio.wait_for(context.begun.wait(), 20)
+    assert not context.closed.is_set()
+
+    # when the client leaves
+    await response.aclose()
+
+    # then the resolver of that part is stopped, though nothing released it
+    await asyncio.wait_for(context.closed.wait(), 20)
+    assert not context.release.is_set()
+
+
+@pytest.mark.parametrize("accept", [MULTIPART, SSE])
+async def test_each_part_is_sent_when_it_is_there(served: Served, accept: str) -> None:
+    # given
+    query = {"query": "{ leaf { name ... @defer { held } ... @defer { slow } } }"}
+    request = served.http.build_request("POST", served.url, json=query, headers={"accept": accept})
+    response = await served.http.send(request, stream=True)
+    read = b""
+
+    # when a part is held back, then the others are there before it
+    async for chunk in response.aiter_bytes():
+        read += chunk
+        if b"slow leaf" in read:
+            served.toy.context.release.set()
+    assert read.index(b'"name":"leaf"') < read.index(b"slow leaf") < read.index(b'"held":"released"')
 
 
 async def test_a_quiet_stream_beats_and_closes_its_source_when_the_client_leaves() -> None:

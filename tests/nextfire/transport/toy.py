@@ -30,6 +30,7 @@ class ToyContext:
     """What the toy's resolvers share with the tests."""
 
     calls: list[str] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     release: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     generation: int = 0
@@ -86,6 +87,15 @@ class Leaf:
     async def stuck(self) -> str:
         await asyncio.Event().wait()
         return "never"
+
+    @strawberry.field
+    async def held(self, info: strawberry.Info[ToyContext, None]) -> str:
+        info.context.begun.set()
+        try:
+            await info.context.release.wait()
+        finally:
+            info.context.closed.set()
+        return "released"
 
     @strawberry.field
     def leaf(self) -> Leaf:
