@@ -27,7 +27,7 @@ from services.errors import Unavailable
 from services.feed import Feed
 from services.interventions import Interventions
 from services.manual_runs import ManualRuns
-from services.outbound import HostList, literal
+from services.outbound import HostList
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
 from services.schedules import Schedules
@@ -86,13 +86,12 @@ def perimeter(settings: Settings) -> Perimeter:
 def answered_hosts(settings: Settings) -> HostList | None:
     """The names that the API answers to, or None for any.
 
-    Without a list: any, unless it listens on loopback, where a page could reach it by a name that it lets lead there.
+    Without a list: any, unless everyone who reaches it may do everything. A page could reach it then by a name of its
+    own that it lets lead here, and would count as one of the API's own.
     """
     if settings.allowed_hosts:
         return None if "*" in settings.allowed_hosts else HostList.of(settings.allowed_hosts)
-    address = literal(settings.host)
-    loopback = settings.host == "localhost" or (address is not None and address.is_loopback)
-    return HostList() if loopback else None
+    return HostList() if settings.auth is AuthMode.OPEN else None
 
 
 def endpoint_routes(endpoint: GraphQLEndpoint) -> list[BaseRoute]:

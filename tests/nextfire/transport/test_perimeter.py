@@ -103,15 +103,14 @@ class TestHosts:
     @pytest.mark.parametrize(
         ("values", "known"),
         [
-            ({}, {"127.0.0.1": True, "evil.example": False}),
-            ({"host": "::1"}, {"evil.example": False}),
-            ({"host": "localhost"}, {"evil.example": False}),
-            ({"host": "0.0.0.0"}, {"evil.example": True}),
-            ({"host": "0.0.0.0", "allowed_hosts": ("api.example",)}, {"evil.example": False, "api.example": True}),
-            ({"allowed_hosts": ("*",)}, {"evil.example": True}),
+            ({"auth": "open"}, {"127.0.0.1": True, "evil.example": False}),
+            ({"auth": "open", "host": "0.0.0.0"}, {"evil.example": False}),
+            ({"auth": "open", "allowed_hosts": ("*",)}, {"evil.example": True}),
+            ({"auth": "keys"}, {"evil.example": True}),
+            ({"auth": "keys", "allowed_hosts": ("api.example",)}, {"evil.example": False, "api.example": True}),
         ],
     )
-    async def test_on_loopback_the_names_are_checked_without_being_told(
+    async def test_where_everyone_may_do_everything_the_names_are_checked_by_default(
         self, values: dict[str, Any], known: dict[str, bool]
     ) -> None:
         async with serving(perimeter=perimeter(settings(**values)), routes=ROUTES) as served:
