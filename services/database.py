@@ -8,8 +8,8 @@ from typing import Any
 
 import asyncpg
 import orjson
-from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -29,11 +29,17 @@ _IDENTITY = text(
 
 
 def asyncpg_url(database_url: str) -> str:
-    """The SQLAlchemy form of a libpq URL: `postgres://` and `postgresql://` are both taken."""
+    """The SQLAlchemy form of a libpq URL: `postgres://` and `postgresql://` are both taken.
+
+    Raises `ValueError`, which quotes nothing of the URL: it may hold a password.
+    """
     _, separator, rest = database_url.partition("://")
-    if not separator:
-        raise ValueError("DATABASE_URL must look like postgresql://user:password@host:5432/name")
-    return f"postgresql+asyncpg://{rest}"
+    url = f"postgresql+asyncpg://{rest}"
+    try:
+        make_url(url if separator else "")
+    except (ArgumentError, ValueError):
+        raise ValueError("DATABASE_URL must look like postgresql://user:password@host:5432/name") from None
+    return url
 
 
 def plain_url(database_url: str) -> str:

@@ -1,13 +1,14 @@
 """`nextfire keys create|list|revoke`."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from nextfire.commands.environment import load_settings, require_postgres
 from services.api_key import ApiKey, KeyText
@@ -17,6 +18,7 @@ from services.errors import NextfireError
 from services.principals import OPEN_ACCOUNT, Role
 
 Answer = TypeVar("Answer")
+PIPED_WIDTH = 250
 _ROLES = [role.value.lower() for role in Role]
 
 
@@ -71,12 +73,12 @@ def list_keys(account: str | None, ended: bool) -> None:
     Example:
       nextfire keys list --account acme
     """
-    table = Table("id", "account", "name", "role", "created", "last used", "expires", "revoked", box=None)
+    rest = ("account", "name", "role", "created", "last used", "expires", "revoked")
+    table = Table(Column("id", no_wrap=True), *rest, box=None)
     for key in _with_keys(lambda api_keys: api_keys.all(account, ended=ended)):
         instants = (key.created_at, key.last_used_at, key.expires_at, key.revoked_at)
         table.add_row(key.id, key.account_id, key.name, key.role.lower(), *map(_shown, instants))
-    console = Console(markup=False)
-    console.print(table, width=None if console.is_terminal else 250)
+    Console(markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
 @keys.command()
