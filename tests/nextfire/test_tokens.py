@@ -12,9 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from nextfire.app import create_app
-from nextfire.authentication import NotConfigured, checked_mode
+from nextfire.authentication import NotConfigured, checked_mode, claim_mapping, token_rules
 from nextfire.settings import AuthMode, Settings
-from services.token_authentication import LEEWAY
+from services.principals import Role
+from services.token_authentication import LEEWAY, TokenRules
+from services.token_claims import ClaimMapping
 from tests.nextfire.serving import port_of
 from tests.nextfire.transport.conftest import npm_clients
 from tests.nextfire.transport.node import run_node
@@ -119,3 +121,39 @@ def test_what_the_mode_needs_is_named(values: dict[str, Any], named: str) -> Non
         checked_mode(wrong)
     assert named in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_environment_names_the_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+    # given
+    for name, value in {
+        "DATABASE_URL": "postgresql://x",
+        "NEXTFIRE_AUTH": "jwt",
+        "NEXTFIRE_JWT_ISSUER": "https://issuer.test",
+        "NEXTFIRE_JWT_AUDIENCE": "one, two",
+        "NEXTFIRE_JWT_ALGORITHMS": "ES256,EdDSA",
+        "NEXTFIRE_JWT_ACCOUNT_CLAIM": "org.id",
+        "NEXTFIRE_JWT_SUBJECT_CLAIM": "email",
+        "NEXTFIRE_JWT_TYPE_CLAIM": "gty",
+        "NEXTFIRE_JWT_SERVICE_ACCOUNTS": "client-credentials",
+        "NEXTFIRE_JWT_ROLE_CLAIM": "scope",
+        "NEXTFIRE_JWT_ROLES": "https://x.test/?a=b=editor, ops=Operator",
+        "NEXTFIRE_JWT_DEFAULT_ROLE": "viewer",
+    }.items():
+        monkeypatch.setenv(name, value)
+    # when
+    read = Settings()  # type: ignore[call-arg]
+    # then
+    assert checked_mode(read) is AuthMode.JWT
+    assert token_rules(read) == TokenRules("https://issuer.test", ("one", "two"), ("ES256", "EdDSA"))
+    assert claim_mapping(read) == ClaimMapping(
+        account="org.id",
+        subject="email",
+        type="gty",
+        service_accounts=("client-credentials",),
+        role="scope",
+        roles={"https://x.test/?a=b": Role.EDITOR, "ops": Role.OPERATOR},
+        default_role=Role.VIEWER,
+    )
+    # and without a mapping, roles have their own names
+    monkeypatch.delenv("NEXTFIRE_JWT_ROLES")
+    assert claim_mapping(Settings()).roles["operator"] is Role.OPERATOR  # type: ignore[call-arg]
