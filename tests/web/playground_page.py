@@ -64,6 +64,12 @@ class PlaygroundPage:
         # Not typed: the editor adds closing brackets of its own to what is typed.
         await self.page.evaluate(WRITE_PANE, ["variables.json", json.dumps(variables, indent=2)])
 
+    async def set_headers(self, headers: dict[str, str]) -> None:
+        await self.page.evaluate(WRITE_PANE, ["request-headers.json", json.dumps(headers, indent=2)])
+
+    async def set_query(self, query: str) -> None:
+        await self.page.evaluate(WRITE_PANE, ["operation.graphql", query])
+
     async def variables(self) -> dict[str, Any]:
         return await self._pane("variables.json") or {}
 

@@ -16,8 +16,14 @@ function isSubscription(document: DocumentNode | undefined, name: string | null 
   return document !== undefined && getOperationAST(document, name)?.operation === "subscription";
 }
 
-/** The id of some agent of the viewer, or words that ask for one if the API gives none in time. */
-export async function anAgentId(): Promise<string> {
+export interface FirstLook {
+  /** The id of some agent of the viewer, or words that ask for one if the API gives none in time. */
+  agentId: string;
+  asksForCredentials: boolean;
+}
+
+export async function firstLook(): Promise<FirstLook> {
+  let asksForCredentials = false;
   try {
     const response = await fetch(httpUrl, {
       method: "POST",
@@ -25,8 +31,9 @@ export async function anAgentId(): Promise<string> {
       body: JSON.stringify({ query: "{ agents(first: 1) { edges { node { id } } } }" }),
       signal: AbortSignal.timeout(1500),
     });
-    return (await response.json()).data.agents.edges[0].node.id;
+    asksForCredentials = response.status === 401;
+    return { agentId: (await response.json()).data.agents.edges[0].node.id, asksForCredentials };
   } catch {
-    return "put the id of an agent here";
+    return { agentId: "put the id of an agent here", asksForCredentials };
   }
 }

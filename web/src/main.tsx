@@ -6,7 +6,7 @@ import "./style.css";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 
-import { anAgentId } from "./fetcher";
+import { firstLook } from "./fetcher";
 import { linkedTab } from "./link";
 import { Playground } from "./playground";
 import { defaultTabs } from "./tabs";
@@ -15,9 +15,14 @@ const root = document.getElementById("root");
 if (!root) {
   throw new Error("The page has no #root.");
 }
-const tabs = defaultTabs(await anAgentId());
+const { agentId, asksForCredentials } = await firstLook();
+const tabs = defaultTabs(agentId);
 createRoot(root).render(
   <StrictMode>
-    <Playground tabs={tabs} linked={linkedTab(new URL(location.href))} />
+    <Playground
+      tabs={tabs}
+      linked={linkedTab(new URL(location.href))}
+      asksForCredentials={asksForCredentials}
+    />
   </StrictMode>,
 );

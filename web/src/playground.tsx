@@ -11,7 +11,16 @@ import type { Tab } from "./tabs";
 const explorer = explorerPlugin({ showAttribution: false });
 const plugins = [explorer];
 
-export function Playground({ tabs, linked }: { tabs: Tab[]; linked: Tab | undefined }) {
+/** What a visitor completes; GraphiQL sends it with the introspection too, and keeps it nowhere. */
+const HEADERS_TO_COMPLETE = JSON.stringify({ Authorization: "Bearer " }, null, 2);
+
+interface PlaygroundProps {
+  tabs: Tab[];
+  linked: Tab | undefined;
+  asksForCredentials: boolean;
+}
+
+export function Playground({ tabs, linked, asksForCredentials }: PlaygroundProps) {
   return (
     <GraphiQL
       fetcher={fetcher}
@@ -19,7 +28,8 @@ export function Playground({ tabs, linked }: { tabs: Tab[]; linked: Tab | undefi
       plugins={plugins}
       visiblePlugin={explorer}
       defaultTabs={linked ? [linked, ...tabs] : tabs}
-      defaultEditorToolsVisibility="variables"
+      defaultEditorToolsVisibility={asksForCredentials ? "headers" : "variables"}
+      {...(asksForCredentials && { defaultHeaders: HEADERS_TO_COMPLETE })}
       shouldPersistHeaders={false}
       schemaDescription
       inputValueDeprecation
