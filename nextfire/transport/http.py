@@ -29,7 +29,13 @@ from services.errors import NextfireError
 PARTIAL_SUCCESS = 294
 """Data and errors in one answer: section application/graphql-response+json of the specification."""
 
-_STATUS_OF_CODE = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "RATE_LIMITED": 429, "UNAVAILABLE": 503}
+_STATUS_OF_CODE = {
+    "UNAUTHENTICATED": 401,
+    "FORBIDDEN": 403,
+    "RATE_LIMITED": 429,
+    "UNAVAILABLE": 503,
+    "PROVIDER_MISCONFIGURED": 503,
+}
 
 _CHALLENGE = {"www-authenticate": 'Bearer realm="nextfire"'}  # RFC 9110 section 15.5.2: a 401 has one
 
