@@ -56,8 +56,13 @@ class RunActivities:
 
     @activity.defn(name=STOP_EARLIER)
     async def stop_earlier(self, run_id: UUID) -> None:
+        """Nothing, where the run that takes their place may not be sent: that is said when it is delivered."""
         async with _heartbeats():
-            await self._cancellations.stop_earlier(run_id)
+            step = await self._deliveries.unless_allowed(run_id)
+            if isinstance(step, Again):
+                raise _retry(step)
+            if step is None:
+                await self._cancellations.stop_earlier(run_id)
 
     @activity.defn(name=DELIVER)
     async def deliver(self, run_id: UUID) -> DeliverAnswer:
@@ -65,13 +70,7 @@ class RunActivities:
         async with _heartbeats():
             step = await self._deliveries.attempt(run_id)
         if isinstance(step, Again):
-            # Benign: that an agent is to be asked again is a step of ours, and no failure for Temporal to log.
-            raise ApplicationError(
-                step.error.message,
-                type=step.error.code,
-                next_retry_delay=step.delay,
-                category=ApplicationErrorCategory.BENIGN,
-            )
+            raise _retry(step)
         if isinstance(step, Delivered):
             return DeliverAnswer(RunStatus.DELIVERED)
         error = step.error.to_json() if step.error else None
@@ -100,6 +99,16 @@ async def _heartbeats() -> AsyncIterator[None]:
         yield
     finally:
         beating.cancel()
+
+
+def _retry(step: Again) -> ApplicationError:
+    # Benign: that someone is to be asked again is a step of ours, and no failure for Temporal to log.
+    return ApplicationError(
+        step.error.message,
+        type=step.error.code,
+        next_retry_delay=step.delay,
+        category=ApplicationErrorCategory.BENIGN,
+    )
 
 
 def _answer(claim: Claim) -> ClaimAnswer:

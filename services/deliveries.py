@@ -124,12 +124,15 @@ class Deliveries:
         return step
 
     async def _prepare(self, run_id: UUID) -> _Request | DeliveryStep:
-        if self._creators.asks and (stop := await self._unless_allowed(run_id)) is not None:
+        if (stop := await self.unless_allowed(run_id)) is not None:
             return stop
         async with self._database.transaction() as connection:
             return await self._begin(connection, run_id, self._open)
 
-    async def _unless_allowed(self, run_id: UUID) -> DeliveryStep | None:
+    async def unless_allowed(self, run_id: UUID) -> DeliveryStep | None:
+        """None where the run's creator may have something sent now; else what becomes of the run."""
+        if not self._creators.asks:
+            return None
         async with self._database.transaction() as connection:
             work = await self._begin(connection, run_id, _work)
         if not isinstance(work, Work):

@@ -17,17 +17,19 @@ from services.backfills import Span
 from services.cadence import Cadence, Cron
 from services.creators import KnownCreators, OpenCreators, Work
 from services.deliveries import Delivered, Deliveries
+from services.due_fires import DueFires, Missing
 from services.keyset import Window
 from services.manual_runs import AgentRunRequest
 from services.principals import Actor
 from services.provider_authentication import actor_of
 from services.run import AttemptOutcome, Run, RunStatus, SkipReason
 from services.runs import RunFilter
-from services.schedule import InitialInput, OnUnknown, OverlapPolicy, Schedule
+from services.schedule import InitialInput, MissedFirePolicy, OnUnknown, OverlapPolicy, Schedule
 from services.schedules import ScheduleChanges
+from services.starter import Pending
 from services.tables import attempts, new_id, runs
 from tests.agents.scripted import Answer, ScriptedAgent, hang, status
-from tests.provider.scripted import CHECK, GRANT, REGISTER, ScriptedProvider, answer, principal
+from tests.provider.scripted import CHECK, GRANT, REGISTER, ScriptedProvider, answer, everything, principal
 from tests.stack import EVERY_SECOND, YEARLY, Stack, definition, provided_by, stack
 from tests.waiting import eventually
 
@@ -146,6 +148,7 @@ DENIALS = {
 }
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize("denied", DENIALS)
 async def test_each_fire_of_a_revoked_creator_is_one_skipped_run(
     denied: str, running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
@@ -193,6 +196,7 @@ OUTAGES: dict[str, tuple[Answer, str]] = {
 }
 
 
+@pytest.mark.fault("F22")
 @pytest.mark.parametrize("outage", OUTAGES)
 async def test_an_outage_of_the_provider_is_retried_and_then_delivered_once(
     outage: str, running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
@@ -214,6 +218,7 @@ async def test_an_outage_of_the_provider_is_retried_and_then_delivered_once(
     assert len(scripted_agent.requests) == 1
 
 
+@pytest.mark.fault("F22")
 async def test_a_provider_that_refuses_connections_is_waited_for(
     running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
 ) -> None:
@@ -226,6 +231,7 @@ async def test_a_provider_that_refuses_connections_is_waited_for(
     assert len(scripted_agent.requests) == 1
 
 
+@pytest.mark.fault("F22")
 async def test_an_outage_that_outlasts_the_horizon_fails_the_run_unsent(
     running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
 ) -> None:
@@ -246,6 +252,7 @@ async def test_an_outage_that_outlasts_the_horizon_fails_the_run_unsent(
     assert {asked.json["principal"]["user_id"] for asked in provider.of_path(CHECK)} == {"ada"}
 
 
+@pytest.mark.fault("F22")
 async def test_a_creator_who_is_revoked_between_two_attempts_sends_no_second_one(
     running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
 ) -> None:
@@ -261,6 +268,39 @@ async def test_a_creator_who_is_revoked_between_two_attempts_sends_no_second_one
     assert len(scripted_agent.requests) == 1
     # and the task was told to the provider once, as the agent and the schedule were
     assert len(provider.of_path(REGISTER)) == 3
+
+
+@pytest.mark.fault("F22")
+async def test_nobody_s_earlier_work_is_stopped_for_a_creator_who_is_revoked(
+    running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
+) -> None:
+    # given a schedule whose runs stop those before them, with one that was delivered
+    agent = await agent_of(running, scripted_agent.url, AgentProtocol.ASYNC)
+    policy = {"overlap_policy": OverlapPolicy.CANCEL_PREVIOUS, "catch_up_window": timedelta(days=1)}
+    schedule = await schedule_of(
+        running, agent, Cron("0 * * * *", "UTC"), missed_fire_policy=MissedFirePolicy.RUN_ALL, **policy
+    )
+    first = await _due(running, schedule, hours_ago=3)
+    assert first.status is RunStatus.DELIVERED
+    # when its creator is revoked
+    provider.decide = lambda *_: False
+    second = await _due(running, schedule, hours_ago=2)
+    # then the agent hears nothing of the next one, and what it does goes on
+    assert (second.status, second.skip_reason) == (RunStatus.SKIPPED, SkipReason.PERMISSION_DENIED)
+    assert [each.method for each in scripted_agent.requests] == ["task/create", "event/send"]
+    # and with the creator back, the one after stops it
+    provider.decide = everything
+    third = await _due(running, schedule, hours_ago=1)
+    assert third.status is RunStatus.DELIVERED
+    assert len(scripted_agent.of("task/cancel")) == 1
+
+
+async def _due(running: Stack, schedule: Schedule, *, hours_ago: int) -> Run:
+    """The run of a due time of the past, taken up as the auditor does it, once it has ended."""
+    at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours_ago)
+    (run,) = await DueFires(running.base.database).claim(Missing(schedule.id, (at,)))
+    await running.base.starter.start_soon(Pending(run.id, run.temporal_workflow_id, run.trigger))
+    return await ended(running, run.id)
 
 
 async def test_what_was_delivered_stays_delivered_though_its_creator_is_revoked(
