@@ -4,8 +4,11 @@ from typing import Any
 
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
+from temporalio.service import KeepAliveConfig
 
 DEFAULT_ADDRESS = "localhost:7233"
+KEEP_ALIVE = KeepAliveConfig(interval_millis=15_000, timeout_millis=5_000)
+"""A connection that leads nowhere is given up within 20 s. A server minds pings that come more often than each 10 s."""
 
 
 async def temporal_client(*, lazy: bool) -> Client:
@@ -16,5 +19,6 @@ async def temporal_client(*, lazy: bool) -> Client:
     Address, namespace, TLS and API key come from TEMPORAL_* or the profile in TEMPORAL_CONFIG_FILE, as
     `temporalio.envconfig` reads them: a self-hosted cluster or Temporal Cloud.
     """
-    config: dict[str, Any] = {"target_host": DEFAULT_ADDRESS, **ClientConfig.load_client_connect_config()}
+    defaults = {"target_host": DEFAULT_ADDRESS, "keep_alive_config": KEEP_ALIVE}
+    config: dict[str, Any] = {**defaults, **ClientConfig.load_client_connect_config()}
     return await Client.connect(**config, lazy=lazy)
