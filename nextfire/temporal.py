@@ -7,7 +7,7 @@ from temporalio.envconfig import ClientConfig
 from temporalio.service import KeepAliveConfig
 
 DEFAULT_ADDRESS = "localhost:7233"
-KEEP_ALIVE = KeepAliveConfig(interval_millis=15_000, timeout_millis=5_000)
+KEEP_ALIVE = KeepAliveConfig(interval_millis=12_000, timeout_millis=8_000)
 """A connection that leads nowhere is given up within 20 s. A server minds pings that come more often than each 10 s."""
 
 
