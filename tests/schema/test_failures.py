@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from resolvers.context import ServerFacts, Services
+from services.authorization import OpenAuthorizer
 from services.errors import (
     ClockUnavailable,
     CursorExpired,
@@ -80,11 +81,11 @@ class Raising:
 
 
 def raising(error: Exception) -> Api:
-    """A caller of a product in which everything raises the same."""
+    """A caller of a product in which everything but the authorization raises the same."""
     service: Any = Raising(error)
     server = ServerFacts("0", True, "default", None, service.ping)
     parts: dict[str, Any] = {each.name: service for each in fields(Services)}
-    return Api(Services(**parts | {"server": server}))
+    return Api(Services(**parts | {"server": server, "authorizer": OpenAuthorizer()}))
 
 
 @pytest.mark.parametrize(("mutation", "error"), ANSWERED, ids=lambda each: getattr(each, "code", each))
