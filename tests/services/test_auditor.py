@@ -101,7 +101,7 @@ async def test_a_paused_or_deleted_schedule_is_expected_to_do_nothing(quiet: Sta
 
 
 async def test_the_clock_has_its_time_of_grace_and_its_jitter(quiet: Stack) -> None:
-    schedule = await _aged(quiet, EVERY_SECOND, age=timedelta(seconds=30))
+    schedule = await _aged(quiet, _every_ten_minutes(last=timedelta(seconds=5)), age=timedelta(seconds=10))
     late = await _aged(quiet, jitter=timedelta(hours=3))
     assert await auditor(quiet.base).audit() == Summary()
     assert await quiet.runs(schedule.id) + await quiet.runs(late.id) == []
@@ -253,11 +253,10 @@ async def _aged(
     return schedule
 
 
-def _every_ten_minutes() -> Interval:
-    """Last due five minutes ago: no test comes near a due time."""
+def _every_ten_minutes(*, last: timedelta = timedelta(minutes=5)) -> Interval:
+    """Last due so long ago: no test comes near the next due time."""
     every = timedelta(minutes=10)
-    five_ago = timedelta(seconds=int(datetime.now(UTC).timestamp()) - 300)
-    return Interval(every, five_ago % every)
+    return Interval(every, (timedelta(seconds=int(datetime.now(UTC).timestamp())) - last) % every)
 
 
 async def _age(running: Stack, schedule: Schedule, age: timedelta) -> None:
