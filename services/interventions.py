@@ -15,6 +15,7 @@ from services.idempotency import first_result
 from services.new_runs import agent_of
 from services.principals import Actor
 from services.run import Intervention, InterventionKind, Resolution, Run, RunError, RunStatus
+from services.schedule import Schedule
 from services.starter import Pending, Starter
 from services.tables import attempts, runs
 from services.wakeup import Notifier
@@ -55,8 +56,10 @@ class Interventions:
         request = {"operation": "retryRun", "run": str(run_id), "note": note}
         going_on = None
         async with self._database.transaction() as connection:
+            await _read(connection, actor, run_id)
+            schedule = await run_changes.locked_schedule(connection, run_id)
             if await first_result(connection, actor, idempotency_key, request, {"runId": str(run_id)}) is None:
-                going_on = await _retry(connection, actor, run_id, note)
+                going_on = await _retry(connection, actor, schedule, run_id, note)
         self._notifier.poke()
         if going_on is not None:
             await self._starter.start_soon(Pending(run_id, going_on.temporal_workflow_id, going_on.trigger))
@@ -78,10 +81,10 @@ class Interventions:
         return resolved
 
 
-async def _retry(connection: AsyncConnection, actor: Actor, run_id: UUID, note: str | None) -> Run | None:
-    """The run that goes on; None where it is under way."""
-    await _read(connection, actor, run_id)
-    schedule = await run_changes.locked_schedule(connection, run_id)
+async def _retry(
+    connection: AsyncConnection, actor: Actor, schedule: Schedule | None, run_id: UUID, note: str | None
+) -> Run | None:
+    """The run that goes on; None where it is under way. The caller has locked its schedule."""
     run = await run_changes.locked(connection, run_id)
     if run.finished_at is None:
         return None

@@ -21,7 +21,7 @@ from services.principals import Actor
 from services.rendering import Order
 from services.run import Run, RunTrigger, manual_key, run_id
 from services.schedule import InitialInput, OnUnknown, Schedule
-from services.schedule_changes import locked
+from services.schedule_changes import hold, locked
 from services.schedules import ClockKeeper
 from services.skips import skip_next
 from services.starter import Pending, Starter, manual_workflow_id
@@ -73,6 +73,7 @@ class ManualRuns:
         request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
         async with self._database.transaction() as connection:
+            await hold(connection, actor, schedule_id)
             first = await first_result(connection, actor, idempotency_key, request, answer)
             if first is None:
                 schedule = await locked(connection, actor, schedule_id)

@@ -18,6 +18,17 @@ from services.schedule import ChangeKind, Schedule
 from services.tables import schedule_revisions, schedules
 
 
+async def hold(connection: AsyncConnection, actor: Actor, schedule_id: UUID) -> None:
+    """Take the lock of the schedule's row, if the actor's account has one, before anything is written.
+
+    The events of a schedule are read in the order of their transactions' ids, and a transaction gets its id with the
+    first row that it locks or writes. One that wrote something else first, such as an idempotency key, could wait for
+    this row while a later one passes it by.
+    """
+    mine = (schedules.c.id == schedule_id, schedules.c.account_id == actor.account_id)
+    await connection.execute(select(schedules.c.id).where(*mine).with_for_update())
+
+
 async def locked(
     connection: AsyncConnection, actor: Actor, schedule_id: UUID, *, expected_version: int | None = None
 ) -> Schedule:
