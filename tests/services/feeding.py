@@ -53,7 +53,7 @@ async def committed(database_url: str) -> list[int]:
         return [row["number"] for row in await connection.fetch(query)]
 
 
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+async def until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Return as soon as the condition holds. Raises TimeoutError when that takes longer."""
     async with asyncio.timeout(seconds):
         # The conditions are the product's, which has no event for each of them.
