@@ -24,6 +24,8 @@ BUDGET = timedelta(seconds=2)
 OVERLOOKED_AFTER = timedelta(seconds=5)
 BATCH = 100
 AT_ONCE = 8
+OUTAGE = 5
+"""So many starts without an answer are no matter of a single run, which must not hold up the others."""
 
 
 class Workflows(Protocol):
@@ -104,8 +106,21 @@ class Starter:
         )
         async with self._database.read() as connection:
             found = (await connection.execute(query)).all()
-        for row in found:
-            await self._start(Pending(row.id, row.temporal_workflow_id, RunTrigger(row.trigger)))
+        gate = asyncio.Semaphore(AT_ONCE)
+        outages: list[Exception] = []
+
+        async def start(each: Pending) -> None:
+            async with gate:
+                if len(outages) < OUTAGE:
+                    try:
+                        await self._start(each)
+                    except (TemporalAway, Unavailable) as error:
+                        outages.append(error)
+
+        pending = [Pending(row.id, row.temporal_workflow_id, RunTrigger(row.trigger)) for row in found]
+        await asyncio.gather(*(start(each) for each in pending))
+        if outages:
+            raise outages[0]
         if found:
             log.info("Started runs that were left behind", action="start_overlooked", runs=len(found))
         return len(found)
