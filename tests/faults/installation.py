@@ -30,7 +30,8 @@ from tests.faults.figures import Figures
 from tests.programs import environment
 from tests.waiting import eventually
 
-START_SECONDS = 90
+PATIENCE_SECONDS = 300
+"""How long a test waits for what is bound to come: long, since a machine may be busy, and figures tell the time."""
 GRACE_SECONDS = 40
 """More than the worker's own grace: what is not gone by then hangs."""
 AGENT = "... on AgentRegistered { agent { id } }"
@@ -92,7 +93,7 @@ class Program:
             assert self.exit_code is None, f"It ended: {self._child.excerpt()}"
             return lines if len(lines) >= count else None
 
-        return await eventually(found, START_SECONDS)
+        return await eventually(found, PATIENCE_SECONDS)
 
     async def hit(self, point: Failpoint) -> dict[str, Any]:
         """The proof that a failpoint did what it was armed for, once it has."""
@@ -100,7 +101,7 @@ class Program:
         async def found() -> dict[str, Any] | None:
             return next((line for line in self.logged("failpoint") if line["failpoint"] == point), None)
 
-        line = await eventually(found, START_SECONDS)
+        line = await eventually(found, PATIENCE_SECONDS)
         self.figures.injected(f"{self._child.name}: {line['deed']} at {point}")
         return line
 
@@ -201,7 +202,7 @@ class Api:
 
     async def ready(self) -> None:
         """Return once it answers."""
-        await eventually(self._answers, START_SECONDS)
+        await eventually(self._answers, PATIENCE_SECONDS)
 
     async def _answers(self) -> bool | None:
         try:
@@ -292,22 +293,26 @@ class Installation:
         """The first row, or None."""
         return next(iter(await self.rows(query, *arguments)), None)
 
-    async def until(self, query: str, *arguments: Any, seconds: float = START_SECONDS) -> asyncpg.Record:
+    async def until(self, query: str, *arguments: Any, seconds: float = PATIENCE_SECONDS) -> asyncpg.Record:
         """The first row of the query, once it has one."""
         return await eventually(lambda: self.row(query, *arguments), seconds)
 
-    async def ran(self, schedule_id: UUID, count: int, status: str = "DELIVERED", seconds: float = 90) -> None:
+    async def ran(
+        self, schedule_id: UUID, count: int, status: str = "DELIVERED", seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Return once the schedule has so many runs in the status."""
         query = "SELECT 1 FROM runs WHERE schedule_id = $1 AND status = $2 OFFSET $3"
-        await self.until(query, schedule_id, status, count - 1, seconds=seconds)
+        await self.until(query, schedule_id, status, count - 1)
 
-    async def in_sync(self, figure: str | None = None, *, since: float | None = None, seconds: float = 90) -> None:
+    async def in_sync(
+        self, figure: str | None = None, *, since: float | None = None, seconds: float = PATIENCE_SECONDS
+    ) -> None:
         """Return once every row is applied, and keep how long that took."""
         begun = time.monotonic() if since is None else since
         query = (
             "SELECT 1 WHERE NOT EXISTS (SELECT FROM agent_run_schedules WHERE applied_version IS DISTINCT FROM version)"
         )
-        await self.until(query, seconds=seconds)
+        await self.until(query)
         if figure:
             self.figures.took(figure, time.monotonic() - begun)
 

@@ -29,7 +29,7 @@ from tests.faults.installation import Api, Installation
 from tests.waiting import eventually
 
 INPUT_METHODS = ("message/send", "event/send")
-REST_SECONDS = 240.0
+REST_SECONDS = 400.0
 """The auditor's grace and its period, a lost worker's time limits, and as much again for a busy machine."""
 NOT_RUN = ("SKIPPED", "MISSED")
 OPEN_ENDS = ("UNKNOWN", "FAILED", "CANCELLED")
