@@ -4,6 +4,7 @@ PYTHON ?=
 VENV := .venv
 BIN := $(VENV)/bin
 AGENTEX_VENV := .venv-agentex
+AUDIT_VENV := .venv-audit
 # `pip` would otherwise only say that it has a newer version.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -68,6 +69,14 @@ histories: $(VENV)/.installed-all ## Record the workflow histories that tests/se
 agentex: $(VENV)/.installed-all $(AGENTEX_VENV)/.installed ## Test against real agents made with agentex-sdk, in a Python environment of their own
 	NEXTFIRE_AGENTEX_PYTHON="$(CURDIR)/$(AGENTEX_VENV)/bin/python" $(BIN)/python -m pytest tests/agentex
 
+.PHONY: audit
+audit: $(AUDIT_VENV)/.installed ## Ask PyPI and npm what is known against the exact versions that are installed
+	$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+	@for lock in $$(git ls-files '*package-lock.json'); do \
+	  echo "npm audit in $$(dirname $$lock)"; \
+	  (cd "$$(dirname $$lock)" && npm audit --package-lock-only --audit-level=moderate) || exit 1; \
+	done
+
 .PHONY: playground
 playground: | $(BIN)/python ## Build the playground, with Node from this machine or from PyPI
 	@rm -f $(PLAYGROUND_FAILED)
@@ -116,8 +125,13 @@ $(AGENTEX_VENV)/.installed: requirements-agentex.txt | $(BIN)/python
 	@$(AGENTEX_VENV)/bin/python -m pip install -r requirements-agentex.txt
 	@touch $@
 
+$(AUDIT_VENV)/.installed: Makefile | $(BIN)/python
+	@test -x $(AUDIT_VENV)/bin/python || $(BIN)/python -m venv --clear $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit==2.10.1
+	@touch $@
+
 .PHONY: clean
 clean: ## Remove what was installed, built and cached; .nextfire/, the data of `make run`, stays
-	rm -rf $(VENV) $(AGENTEX_VENV) nextfire/playground web/node_modules dist
+	rm -rf $(VENV) $(AGENTEX_VENV) $(AUDIT_VENV) nextfire/playground web/node_modules dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
