@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from graphql import GraphQLError
+from strawberry.extensions import ParserCache, ValidationCache
 
 from resolvers.context import Context, Services
 from schema import build_schema
@@ -18,6 +19,8 @@ SECONDS = 30
 """How long anything here may take before the test fails."""
 
 SCHEMA = build_schema(schedules=True)
+# Tests ask with the same few documents again and again; to parse and validate a large one costs more than to run it.
+SCHEMA.extensions = (ParserCache, ValidationCache)
 MUTATIONS: dict[str, Any] = dict(SCHEMA._schema.mutation_type.fields) if SCHEMA._schema.mutation_type else {}
 
 DETAILS = {"InvalidInput": "issues { path message }", "NameTaken": "suggestion", "FireNotFound": "nearest"}
