@@ -1,24 +1,22 @@
 """What every test may ask for: a fresh database, and a Temporal server of the session. Both are real."""
 
-import itertools
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 from hypothesis import HealthCheck, settings
 
-from migrations import upgrade
 from nextfire.embedded import Postgres, Temporal, running_postgres, running_temporal
 from nextfire.processes import free_port
 from tests.agents.fixtures import scripted_agent
+from tests.databases import Databases
+from tests.leftover_clocks import LeftoverClocks
+from tests.temporal_options import CHASM, FAST_PRAGMAS
 
 __all__ = ["scripted_agent"]
 
 # What is lost without these is safe only from a crash of the machine, not of the server: tests may kill that.
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
-
-_numbers = itertools.count(1)
 
 # A busy machine is slow to draw examples and to run them, which is no failure of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,34 +38,40 @@ def postgres(servers: Path) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def temporal(servers: Path) -> Iterator[Temporal]:
+def leftover_clocks() -> LeftoverClocks:
+    """What a test's clocks are taken from when it ends: the session's Temporal servers."""
+    return LeftoverClocks()
+
+
+@pytest.fixture(scope="session")
+def temporal(servers: Path, leftover_clocks: LeftoverClocks) -> Iterator[Temporal]:
     """The session's Temporal server, with `address` and `ui_url`, and the search attribute RowVersion."""
-    with running_temporal(servers / "temporal", free_port(), free_port(), servers / "temporal.log") as server:
+    places = (servers / "temporal", free_port(), free_port(), servers / "temporal.log")
+    with running_temporal(*places, options=FAST_PRAGMAS) as server:
+        leftover_clocks.of(server)
         yield server
 
 
 @pytest.fixture(scope="session")
-async def template(postgres: Postgres) -> str:
-    """The name of a database with all migrations applied, to be cloned and never to be connected to."""
-    name = "template_migrated"
-    await administer(postgres, f"CREATE DATABASE {name}")
-    upgrade(postgres.url(name))
-    return name
+def chasm_temporal(servers: Path, leftover_clocks: LeftoverClocks) -> Iterator[Temporal]:
+    """The session's Temporal server with the newer of the two schedulers."""
+    places = (servers / "chasm", free_port(), free_port(), servers / "chasm.log")
+    with running_temporal(*places, options=(*CHASM, *FAST_PRAGMAS)) as server:
+        leftover_clocks.of(server)
+        yield server
+
+
+@pytest.fixture(scope="session")
+async def databases(postgres: Postgres, leftover_clocks: LeftoverClocks) -> Databases:
+    """The session's migrated databases, lent to one test after another."""
+    lent = Databases(postgres, leftover_clocks)
+    await lent.prepare()
+    return lent
 
 
 @pytest.fixture
-async def database_url(postgres: Postgres, template: str) -> AsyncIterator[str]:
-    """The URL of a migrated database that is this test's own; it is dropped after the test."""
-    name = f"test_{next(_numbers)}"
-    await administer(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+async def database_url(postgres: Postgres, databases: Databases) -> AsyncIterator[str]:
+    """The URL of a migrated database that is this test's own, with nothing in it."""
+    name = await databases.take()
     yield postgres.url(name)
-    await administer(postgres, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def administer(server: Postgres, statement: str) -> None:
-    """Run a statement as superuser, in the database that is always there."""
-    connection = await asyncpg.connect(server.url("postgres"))
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    await databases.give_back(name)

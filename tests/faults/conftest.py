@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from nextfire.embedded import Temporal, running_temporal
-from nextfire.processes import free_port
+from nextfire.embedded import Temporal
 from tests.agents.scripted import ScriptedAgent
 from tests.faults.figures import Figures
 from tests.faults.installation import Installation
 from tests.faults.oracle import Oracle
 from tests.faults.servers import OwnPostgres, OwnTemporal, own_postgres, own_temporal
-from tests.services.backends import CHASM
+from tests.temporal_options import CHASM
 
 BACKENDS = ["v1", pytest.param("chasm", marks=pytest.mark.matrix)]
 """What is quick runs on one scheduler by default, and on both with --faults."""
@@ -28,17 +27,10 @@ def scheduler_options(scheduler: str) -> Sequence[str]:
     return CHASM if scheduler == "chasm" else ()
 
 
-@pytest.fixture(scope="session")
-def shared_chasm(servers: Path) -> Iterator[Temporal]:
-    """The session's Temporal server with the newer scheduler."""
-    with running_temporal(servers / "chasm", free_port(), free_port(), servers / "chasm.log", options=CHASM) as server:
-        yield server
-
-
 @pytest.fixture
 def shared_temporal(request: pytest.FixtureRequest, scheduler: str) -> Temporal:
     """A server that other tests use as well: it is left alone."""
-    server: Temporal = request.getfixturevalue("shared_chasm" if scheduler == "chasm" else "temporal")
+    server: Temporal = request.getfixturevalue("chasm_temporal" if scheduler == "chasm" else "temporal")
     return server
 
 

@@ -8,7 +8,7 @@ from alembic.util import CommandError
 
 import migrations
 from nextfire.embedded import Postgres
-from tests.conftest import administer
+from tests.databases import administer
 
 _numbers = itertools.count(1)
 

@@ -16,7 +16,7 @@ import pytest
 
 from nextfire.embedded import Postgres, Temporal, running_temporal
 from nextfire.processes import free_port
-from tests.conftest import administer
+from tests.databases import Databases
 from tests.nextfire.transport.node import install_clients, node_command, run_node
 from tests.programs import READY_SECONDS, Api, answers, api, environment, program
 from tests.waiting import eventually, wait_until
@@ -77,11 +77,10 @@ def clients() -> Path:
 
 @pytest.fixture(scope="module")
 async def running(
-    postgres: Postgres, template: str, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres, databases: Databases, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Api]:
     """A `nextfire serve` with three schedules."""
-    await administer(postgres, f"CREATE DATABASE clients TEMPLATE {template}")
-    variables = environment(postgres.url("clients"), temporal.address)
+    variables = environment(postgres.url(await databases.take()), temporal.address)
     with api(tmp_path_factory.mktemp("clients"), variables) as served:
         made(served)
         yield served

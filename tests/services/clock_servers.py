@@ -18,8 +18,8 @@ from services.clock import Clock
 from services.clock_list import ClockList
 from services.temporal_states import TemporalStates
 from services.temporal_workflows import TemporalWorkflows
-from tests.services.backends import CHASM
 from tests.simulation.temporal import Engine, Network, SimulatedTemporal, client
+from tests.temporal_options import CHASM
 
 OPTIONS = {Engine.V1: (), Engine.CHASM: CHASM}
 

@@ -24,11 +24,11 @@ from services.schedule import MissedFirePolicy, OverlapPolicy, Schedule
 from services.tables import runs, schedule_revisions, schedules
 from services.temporal_states import TemporalStates
 from tests.agents.scripted import ScriptedAgent, full, status, stream
-from tests.services.backends import backend, chasm_temporal, idle
+from tests.services.backends import backend, idle
 from tests.stack import EVERY_SECOND, YEARLY, Stack, stack
 from tests.waiting import eventually
 
-__all__ = ["backend", "chasm_temporal", "idle"]
+__all__ = ["backend", "idle"]
 
 URL = "http://127.0.0.1:9/agent"
 """Of an agent that no test here reaches."""

@@ -21,8 +21,8 @@ from services.reconcile import Outcome
 from services.run import RunStatus
 from services.schedule import MissedFirePolicy, OverlapPolicy
 from tests.agents.scripted import ScriptedAgent, full, stream
-from tests.services.backends import CHASM
 from tests.stack import EVERY_SECOND, YEARLY, Stack, stack
+from tests.temporal_options import CHASM
 from tests.waiting import eventually
 
 

@@ -22,11 +22,11 @@ from services.reconcile import Drift
 from services.schedule import ChangeKind, ClockStatus, Schedule, clock_id
 from services.sweeps import Finding, FindingKind, Sweeper
 from services.tables import duties, new_id, schedule_revisions, schedules
-from tests.services.backends import backend, chasm_temporal, idle
+from tests.services.backends import backend, idle
 from tests.stack import YEARLY, Stack, definition
 from tests.waiting import eventually
 
-__all__ = ["backend", "chasm_temporal", "idle"]
+__all__ = ["backend", "idle"]
 
 URL = "http://127.0.0.1:9/agent"
 """Of an agent that no test here reaches."""

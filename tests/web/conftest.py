@@ -7,7 +7,7 @@ from playwright.async_api import Browser, async_playwright, expect
 
 from nextfire.embedded import Postgres, Temporal
 from nextfire.playground_routes import BUILD
-from tests.conftest import administer
+from tests.databases import Databases
 from tests.programs import Api, api, demo_agent, environment, program
 from tests.web.chromium import QUIET, find_chromium
 from tests.web.playground_page import PlaygroundPage
@@ -25,13 +25,12 @@ mutation ($input: CreateScheduleInput!) {
 
 @pytest.fixture(scope="session")
 async def nextfire_url(
-    postgres: Postgres, template: str, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres, databases: Databases, temporal: Temporal, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[str]:
     """The base URL of an API with a worker, a demo agent and a schedule, without a slash at its end."""
     assert (BUILD / "index.html").is_file(), "The playground is not built: run `make playground`."
-    await administer(postgres, f"CREATE DATABASE playground TEMPLATE {template}")
     logs = tmp_path_factory.mktemp("playground")
-    variables = environment(postgres.url("playground"), temporal.address)
+    variables = environment(postgres.url(await databases.take()), temporal.address)
     with api(logs, variables) as running, program("worker", logs, variables), demo_agent(logs) as agent_url:
         made(running, agent_url)
         yield running.url
