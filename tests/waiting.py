@@ -11,6 +11,8 @@ Found = TypeVar("Found")
 
 PATIENCE = 120.0
 """Seconds after which something will not happen any more, on a machine that is busy with much else."""
+FIRST_PAUSE, LAST_PAUSE = 0.02, 0.2
+"""Seconds from one look to the next, which grow: each look at a clock has Temporal run a workflow."""
 
 
 def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
@@ -41,7 +43,9 @@ async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: floa
     Raises:
         TimeoutError: it was nothing for all of `seconds`.
     """
+    pause = FIRST_PAUSE
     async with asyncio.timeout(seconds):
-        while (answer := await found()) is None:  # noqa: ASYNC110 - it lies in another process
-            await asyncio.sleep(0.05)
+        while (answer := await found()) is None:
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, LAST_PAUSE)
         return answer

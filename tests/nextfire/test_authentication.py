@@ -2,23 +2,31 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import ClickException
 
-from nextfire.authentication import is_loopback
+from nextfire.authentication import NotConfigured, checked_mode, chosen_mode, is_loopback
+from nextfire.commands.environment import load_settings
 from nextfire.embedded import Temporal
+from nextfire.settings import AuthMode, Settings
 from tests.programs import api, environment
+from tests.stack import settings
 
 NOWHERE = "127.0.0.1:9"
+NO_DATABASE = "postgresql://nobody@127.0.0.1:9/nothing"
 
 
-def refused(command: str = "serve", **values: str) -> str:
-    """What `nextfire serve`, or another command, says when it does not start."""
-    variables = environment("postgresql://nobody@127.0.0.1:9/nothing", NOWHERE, **values)
+def refused(command: str) -> str:
+    """What `nextfire {command}` says when it does not start because no mode is chosen."""
+    variables = environment(NO_DATABASE, NOWHERE)
+    del variables["NEXTFIRE_AUTH"]
     ended = subprocess.run(
         [sys.executable, "-m", "nextfire", command],
-        env={name: value for name, value in variables.items() if value},
+        env=variables,
         capture_output=True,
         text=True,
         timeout=120,
@@ -27,6 +35,13 @@ def refused(command: str = "serve", **values: str) -> str:
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     return ended.stderr
+
+
+def reason(check: Callable[[Settings], object] = checked_mode, **values: Any) -> str:
+    """Why the API does not start with these settings."""
+    with pytest.raises(NotConfigured) as caught:
+        check(settings(NO_DATABASE, **values))
+    return str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -58,30 +73,30 @@ def test_not_loopback(host: str) -> None:
     assert not is_loopback(host)
 
 
-def test_without_a_mode_the_choice_is_explained() -> None:
-    said = refused(NEXTFIRE_AUTH="")
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_without_a_mode_the_choice_is_explained(command: str) -> None:
+    said = refused(command)
     assert "NEXTFIRE_AUTH" in said
     assert "nextfire keys create" in said
     assert "open" in said
 
 
-def test_a_mode_that_is_none_is_named() -> None:
-    said = refused(NEXTFIRE_AUTH="password")
-    assert "NEXTFIRE_AUTH: Input should be 'open'" in said
+def test_a_mode_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", NO_DATABASE)
+    monkeypatch.setenv("NEXTFIRE_AUTH", "password")
+    with pytest.raises(ClickException) as caught:
+        load_settings()
+    assert "NEXTFIRE_AUTH: Input should be 'open'" in caught.value.message
 
 
-def test_the_provider_s_mode_needs_a_provider() -> None:
-    assert "NEXTFIRE_PROVIDER_URL must say where the provider is" in refused(NEXTFIRE_AUTH="provider")
-
-
-@pytest.mark.parametrize("values", [{"NEXTFIRE_AUTH": ""}, {"NEXTFIRE_AUTH": "provider"}])
-def test_a_worker_needs_the_mode_as_well(values: dict[str, str]) -> None:
-    assert "NEXTFIRE_AUTH" in refused(command="worker", **values)
+@pytest.mark.parametrize("check", [checked_mode, chosen_mode], ids=["API", "worker"])
+def test_the_provider_s_mode_needs_a_provider(check: Callable[[Settings], object]) -> None:
+    assert "NEXTFIRE_PROVIDER_URL must say where the provider is" in reason(check, auth=AuthMode.PROVIDER)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.com"])
 def test_open_is_for_loopback(host: str) -> None:
-    said = refused(NEXTFIRE_AUTH="open", NEXTFIRE_HOST=host)
+    said = reason(host=host)
     assert f"NEXTFIRE_HOST={host} may be reached from other machines" in said
     assert "NEXTFIRE_OPEN_TO_NETWORK=true" in said
 
