@@ -34,7 +34,7 @@ run: $(VENV)/.installed-run try-playground ## Start everything here and watch sc
 
 .PHONY: test
 test: $(VENV)/.installed-all try-playground ## Run the tests, with real servers; PYTEST_ARGS="-k name" for some
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 4 --dist worksteal $(PYTEST_ARGS)
 
 .PHONY: check
 check: $(VENV)/.installed-all ## Check format, lint, types, layers, and that schema.graphql is up to date

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from migrations import upgrade
+from nextfire.__main__ import main
 from nextfire.embedded import Temporal, running_postgres, running_temporal
 from nextfire.processes import free_port
 from tests.agents.scripted import ScriptedAgent, full, stream
@@ -143,26 +145,15 @@ def test_a_schedule_waits_in_postgres_until_temporal_is_back(database_url: str, 
 
 @pytest.mark.parametrize("command", ["dev", "serve", "worker", "migrate", "schema", "secret-key", "keys"])
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    shown = subprocess.run(
-        [sys.executable, "-m", "nextfire", command, "--help"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-    )
-    assert f"nextfire {command}" in shown.stdout.split("Example:")[1]
+    shown = CliRunner().invoke(main, [command, "--help"], prog_name="nextfire")
+    assert shown.exit_code == 0
+    assert f"nextfire {command}" in shown.output.split("Example:")[1]
 
 
 def test_a_wrong_setting_is_named() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "nextfire", "serve"],
-        env=environment("postgresql://x", NOWHERE, NEXTFIRE_PORT="many"),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
-    assert ended.returncode == 1
+    variables = environment("postgresql://x", NOWHERE, NEXTFIRE_PORT="many")
+    ended = CliRunner().invoke(main, ["serve"], env=variables)
+    assert ended.exit_code == 1
     assert "NEXTFIRE_PORT" in ended.stderr
 
 

@@ -35,8 +35,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from nextfire.embedded import Temporal, running_temporal
-from nextfire.processes import free_port
+from nextfire.embedded import Temporal
 from services import calendar
 from services.cadence import Cron, check, zones
 from services.cadence import compile as compile_cadence
@@ -51,12 +50,6 @@ BATCH = 50
 AT_ONCE = 4
 NAMESPACE = "default"
 ZONE = "Europe/Berlin"
-CHASM = (
-    "--dynamic-config-value",
-    "history.enableCHASMSchedulerCreation=true",
-    "--dynamic-config-value",
-    "history.chasmSchedulerCreationRolloutPercent=100",
-)
 FIELDS = ("second", "minute", "hour", "day_of_month", "month", "year", "day_of_week")
 T = TypeVar("T")
 
@@ -156,15 +149,7 @@ class Oracle:
         return [time.seconds for time in answer.start_time]
 
 
-@pytest.fixture(scope="module")
-def chasm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Temporal]:
-    """A server with the engine that clusters are being moved to."""
-    home = tmp_path_factory.mktemp("chasm")
-    with running_temporal(home / "temporal", free_port(), free_port(), home / "log", options=CHASM) as server:
-        yield server
-
-
-@pytest.fixture(scope="module", params=["temporal", "chasm"])
+@pytest.fixture(scope="module", params=["temporal", "chasm_temporal"], ids=["temporal", "chasm"])
 async def oracle(request: pytest.FixtureRequest) -> Oracle:
     server: Temporal = request.getfixturevalue(request.param)
     return Oracle(await Client.connect(server.address, namespace=NAMESPACE))

@@ -1,17 +1,13 @@
 """A clock is made equal to its row: inline after a change, and by the loop where that did not go through."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import UUID
 
 import pytest
 from sqlalchemy import update
 from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
 
-from nextfire.embedded import Temporal, running_temporal
-from nextfire.processes import free_port
 from services.cadence import Cadence, Cron, Interval
 from services.clock_spec import DesiredClock
 from services.live import LiveStatus
@@ -20,32 +16,19 @@ from services.principals import OPEN_ACTOR
 from services.reconcile import DirtyLoop, Outcome
 from services.schedule import ClockStatus, Schedule, clock_id
 from services.tables import schedules
-from tests.stack import YEARLY, Stack, stack
+from tests.services.backends import backend, idle
+from tests.stack import YEARLY, Stack
 from tests.waiting import eventually
+
+__all__ = ["backend", "idle"]
 
 URL = "http://127.0.0.1:9/agent"
 """Of an agent that no test here reaches."""
 
-CHASM = (
-    "--dynamic-config-value",
-    "history.enableCHASMSchedulerCreation=true",
-    "--dynamic-config-value",
-    "history.chasmSchedulerCreationRolloutPercent=100",
-)
 
-
-@pytest.fixture(scope="session")
-def chasm(servers: Path) -> Iterator[Temporal]:
-    """A Temporal server with the newer of the two schedulers."""
-    with running_temporal(servers / "chasm", free_port(), free_port(), servers / "chasm.log", options=CHASM) as server:
-        yield server
-
-
-@pytest.fixture(params=["v1", "chasm"])
-async def running(request: pytest.FixtureRequest, database_url: str) -> AsyncIterator[Stack]:
-    server: Temporal = request.getfixturevalue("temporal" if request.param == "v1" else "chasm")
-    async with stack(database_url, server.address, worker=False) as built:
-        yield built
+@pytest.fixture
+def running(idle: Stack) -> Stack:
+    return idle
 
 
 @pytest.mark.parametrize(
