@@ -1,7 +1,7 @@
 """The context of one operation: who asks, the services, and what has been loaded for it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -75,6 +75,11 @@ class Context:
                 live=services.live,
             )
         return self._loaders
+
+    @property
+    def visibility(self) -> Hashable:
+        """Equal for callers who would be answered alike, about whatever there is."""
+        return self.services.authorizer.visibility(self.actor)
 
     def fresh(self) -> "Context":
         """The same caller with nothing loaded yet: for the next event of a subscription."""

@@ -1,13 +1,15 @@
 """Subscriptions: the events of the log, batch by batch, with the rows that they are about."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from uuid import UUID
 
 from resolvers import paging, permissions, runs
 from resolvers.context import Context
+from resolvers.event_source import Source
 from resolvers.schedules import check_filter
+from services.feed_batch import Batch
 from services.feed_event import Event, EventKind
 from services.run import Run, RunStatus, RunTrigger
 from services.runs import RunFilter
@@ -36,23 +38,19 @@ class ChangeEvent:
     schedule: Schedule
 
 
-def fires(context: Context, filter: RunFilter, after: str | None) -> AsyncGenerator[list[FireEvent], None]:
+def fires(context: Context, filter: RunFilter, after: str | None) -> Source[FireEvent]:
     """Raises `InvalidInput` for a malformed cursor at once, and `CursorExpired` from the iteration."""
-    source = context.services.feed.subscribe(
-        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=matching(filter), after=after
+    batches = context.services.feed.subscribe(
+        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=FireMatch(filter), after=after
     )
-    return _fires(context, source)
+    return Source(context, batches, _fires)
 
 
-async def _fires(context: Context, source: AsyncGenerator[list[Event], None]) -> AsyncGenerator[list[FireEvent], None]:
-    async with aclosing(source) as batches:
-        async for batch in batches:
-            context.forget()
-            ids = [*{event.run_id for event in batch if event.run_id}]
-            found_runs = await context.services.runs.get_many(context.actor, ids)
-            rows = {run.id: run for run in await permissions.visible_runs(context, found_runs.values())}
-            if found := [fire_event(event, rows[run_id]) for event in batch if (run_id := event.run_id) in rows]:
-                yield found
+async def _fires(context: Context, batch: Batch) -> list[FireEvent]:
+    ids = [*{event.run_id for event in batch if event.run_id}]
+    found = await context.services.runs.get_many(context.actor, ids)
+    rows = {run.id: run for run in await permissions.visible_runs(context, found.values())}
+    return [fire_event(event, rows[run_id]) for event in batch if (run_id := event.run_id) in rows]
 
 
 async def of_run(context: Context, run: Run, asked: paging.Slice) -> paging.Listing[FireEvent]:
@@ -81,21 +79,23 @@ def fire_event(event: Event, run: Run) -> FireEvent:
     )
 
 
-def matching(filter: RunFilter) -> Callable[[Event], bool]:
-    """The rules of `Runs.page`, for the status that the event tells."""
+@dataclass(frozen=True)
+class FireMatch:
+    """The rules of `Runs.page`, for the status that the event tells. Equal for equal filters."""
 
-    def matches(event: Event) -> bool:
-        if filter.schedule_ids is not None and event.schedule_id not in filter.schedule_ids:
-            return False
-        if filter.agent_ids is not None and event.agent_id not in filter.agent_ids:
-            return False
-        if filter.statuses is not None and event.payload["status"] not in filter.statuses:
-            return False
-        if filter.triggers is not None and RunTrigger(event.payload["trigger"]) not in filter.triggers:
-            return False
-        return _is_within(filter, event)
+    filter: RunFilter
 
-    return matches
+    def __call__(self, event: Event) -> bool:
+        wanted = self.filter
+        if wanted.schedule_ids is not None and event.schedule_id not in wanted.schedule_ids:
+            return False
+        if wanted.agent_ids is not None and event.agent_id not in wanted.agent_ids:
+            return False
+        if wanted.statuses is not None and event.payload["status"] not in wanted.statuses:
+            return False
+        if wanted.triggers is not None and RunTrigger(event.payload["trigger"]) not in wanted.triggers:
+            return False
+        return _is_within(wanted, event)
 
 
 def _is_within(filter: RunFilter, event: Event) -> bool:
@@ -107,45 +107,41 @@ def _is_within(filter: RunFilter, event: Event) -> bool:
     return filter.fire_to is None or fire_at < filter.fire_to
 
 
-def changes(context: Context, filter: ScheduleFilter, after: str | None) -> AsyncGenerator[list[ChangeEvent], None]:
+@dataclass(frozen=True)
+class ChangeMatch:
+    """What of a filter for schedules can be told from an event. Equal for the same agents."""
+
+    agent_ids: tuple[UUID, ...] | None
+
+    def __call__(self, event: Event) -> bool:
+        return self.agent_ids is None or event.agent_id in self.agent_ids
+
+
+def changes(context: Context, filter: ScheduleFilter, after: str | None) -> Source[ChangeEvent]:
     """The filter is for the schedules as they are when the batch is read; deleted ones are told of as well.
 
     Raises `InvalidInput` for a malformed cursor or filter at once, and `CursorExpired` from the iteration.
     """
     check_filter(filter)
-    agent_ids = filter.agent_ids
-    source = context.services.feed.subscribe(
+    batches = context.services.feed.subscribe(
         account_id=context.actor.account_id,
         kind=EventKind.SCHEDULE_CHANGED,
-        matches=lambda event: agent_ids is None or event.agent_id in agent_ids,
+        matches=ChangeMatch(filter.agent_ids),
         after=after,
     )
-    return _changes(context, filter, source)
+    return Source(context, batches, partial(_changes, filter))
 
 
-async def _changes(
-    context: Context, filter: ScheduleFilter, source: AsyncGenerator[list[Event], None]
-) -> AsyncGenerator[list[ChangeEvent], None]:
-    async with aclosing(source) as batches:
-        async for batch in batches:
-            context.forget()
-            if found := await _change_events(context, filter, batch):
-                yield found
-
-
-async def _change_events(context: Context, filter: ScheduleFilter, batch: list[Event]) -> list[ChangeEvent]:
+async def _changes(filter: ScheduleFilter, context: Context, batch: Batch) -> list[ChangeEvent]:
     queries = context.services.schedule_queries
+    told = [event for event in batch if event.schedule_id]
     keys = [(event.schedule_id, int(event.payload["version"])) for event in batch if event.schedule_id]
     matching = await queries.matching(context.actor, filter, [*{schedule_id for schedule_id, _ in keys}])
     seen = await permissions.visible_schedules(context, matching.values())
     schedules = {schedule.id: schedule for schedule in seen}
     revisions = await queries.revisions_at(context.actor, [key for key in keys if key[0] in schedules])
     return [
-        _change_event(event, revisions[key], schedules[key[0]])
-        for event, key in zip((event for event in batch if event.schedule_id), keys, strict=True)
+        ChangeEvent(event.cursor.encode(), event.at, revisions[key], schedules[key[0]])
+        for event, key in zip(told, keys, strict=True)
         if key in revisions
     ]
-
-
-def _change_event(event: Event, revision: Revision, schedule: Schedule) -> ChangeEvent:
-    return ChangeEvent(event.cursor.encode(), event.at, revision, schedule)

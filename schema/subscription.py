@@ -1,9 +1,8 @@
 """The subscriptions: batches of events, each event with the cursor to go on from."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterable
 from datetime import datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import strawberry
 
@@ -13,9 +12,6 @@ from schema.filters import RunFilter, ScheduleFilter, run_filter, schedule_filte
 from schema.graph import FireStatusEvent, Info, Schedule
 from schema.pages import given
 from schema.values import ScheduleChange
-
-E = TypeVar("E")
-T = TypeVar("T")
 
 ABSENT = strawberry.UNSET
 
@@ -60,8 +56,8 @@ class Subscription:
         info: Info,
         filter: Annotated[RunFilter | None, strawberry.argument(description="Which runs; all if absent.")] = ABSENT,
         after: AfterEvent = ABSENT,
-    ) -> AsyncGenerator[list[FireStatusEvent], None]:
-        return _shown(feed.fires(info.context, run_filter(filter), given(after)), FireStatusEvent.of)
+    ) -> AsyncIterable[list[FireStatusEvent]]:
+        return feed.fires(info.context, run_filter(filter), given(after)).mapped(FireStatusEvent.of)
 
     @subscription(
         "What happens to schedules, deletions too. The filter is for the schedule as it is when the event is sent. "
@@ -75,12 +71,5 @@ class Subscription:
             strawberry.argument(description="Which schedules; all if absent. includeDeleted says nothing here."),
         ] = ABSENT,
         after: AfterEvent = ABSENT,
-    ) -> AsyncGenerator[list[ScheduleChangedEvent], None]:
-        return _shown(feed.changes(info.context, schedule_filter(filter), given(after)), ScheduleChangedEvent.of)
-
-
-async def _shown(source: AsyncGenerator[list[E], None], make: Callable[[E], T]) -> AsyncGenerator[list[T], None]:
-    """Apart from the fields, so that what is wrong with their arguments is answered before anything is streamed."""
-    async with aclosing(source) as batches:
-        async for batch in batches:
-            yield [make(event) for event in batch]
+    ) -> AsyncIterable[list[ScheduleChangedEvent]]:
+        return feed.changes(info.context, schedule_filter(filter), given(after)).mapped(ScheduleChangedEvent.of)

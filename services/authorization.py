@@ -4,7 +4,7 @@ An `Action` is what the product knows; the role that it needs, and the type and 
 for, both follow from it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -118,6 +118,10 @@ class Authorizer(Protocol):
         """The ids of all that the caller may read; None where that is everything in its account."""
         ...
 
+    def visibility(self, actor: Actor) -> Hashable:
+        """Equal for callers to whom every answer about what they may do is the same, now and later."""
+        ...
+
 
 class OpenAuthorizer:
     """Allows everything: for development."""
@@ -131,6 +135,9 @@ class OpenAuthorizer:
     async def readable(self, actor: Actor, type: ResourceType) -> frozenset[UUID] | None:
         return None
 
+    def visibility(self, actor: Actor) -> Hashable:
+        return actor.account_id
+
 
 class RoleAuthorizer:
     """Decides by the role that came with the caller's credential; a caller without one may do nothing."""
@@ -143,6 +150,9 @@ class RoleAuthorizer:
 
     async def readable(self, actor: Actor, type: ResourceType) -> frozenset[UUID] | None:
         return None if actor.role is not None else frozenset()
+
+    def visibility(self, actor: Actor) -> Hashable:
+        return actor.account_id, actor.role
 
 
 def has_role(role: Role, least: Role) -> bool:

@@ -1,5 +1,5 @@
 """The feed behind the subscriptions: one tailer in each process reads every new event once, and hands it to
-all who wait.
+all who wait, in batches that those who ask for the same events share.
 
 A query per subscriber and event saturates Postgres at 20 subscribers (measured), so the log is read by one
 task, and by a subscriber itself only to catch up: after a reconnect, or when it was too slow for its queue.
@@ -21,8 +21,9 @@ import structlog
 from services.database import Database
 from services.errors import CursorExpired, InvalidInput, Unavailable
 from services.event_log import EventLog, Page, append
+from services.feed_batch import BATCH, Batch, batches_of, shared_batches_of
 from services.feed_event import Cursor, Event, EventKind
-from services.feed_subscriber import BATCH, State, Subscriber
+from services.feed_subscriber import State, Subscriber
 from services.wakeup import Listener
 
 __all__ = ["Feed", "append"]
@@ -46,13 +47,14 @@ CATCH_UP_READS = 2
 pool."""
 
 FAN_OUT_SLICE = 1_000
-"""After how many calls of a filter the tailer lets others run."""
+"""After how many events looked at, or subscribers served, the tailer lets others run."""
 
 FIRST_RETRY = timedelta(milliseconds=100)
 LAST_RETRY = timedelta(seconds=2)
 
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
+Group = tuple[str, EventKind, Callable[[Event], bool]]
 
 
 class Feed:
@@ -69,7 +71,7 @@ class Feed:
         self._tail: Cursor | None = None
         self._has_tail = asyncio.Event()
         self._subscribers: dict[Subscriber, None] = {}
-        self._attached: defaultdict[tuple[str, str], dict[Subscriber, None]] = defaultdict(dict)
+        self._attached: defaultdict[Group, dict[Subscriber, None]] = defaultdict(dict)
         self._reading = asyncio.Semaphore(CATCH_UP_READS)
         self._lag = timedelta()
         self._read_at = time.monotonic()
@@ -106,11 +108,12 @@ class Feed:
 
     def subscribe(
         self, *, account_id: str, kind: EventKind, matches: Callable[[Event], bool], after: str | None
-    ) -> AsyncGenerator[list[Event], None]:
+    ) -> AsyncGenerator[Batch, None]:
         """Every event of the account and kind that matches, once and in order, in batches of 1 to `BATCH`.
 
-        It starts behind the cursor `after`, or with None now, which is when the first batch is asked for, and
-        it goes on over outages of Postgres until it is closed (`aclose`).
+        At the tail, subscribers with equal `matches` are handed the same batches. It starts behind the cursor `after`,
+        or with None now, which is when the first batch is asked for, and it goes on over outages of Postgres until it
+        is closed (`aclose`).
 
         Raises:
             InvalidInput: the cursor is malformed (at once), or lies in the future (from the iteration).
@@ -168,19 +171,38 @@ class Feed:
             self._detach(subscriber)
 
     async def _hand_out(self, events: list[Event]) -> None:
-        calls = 0
-        for event in events:
-            before = self._tail or event.cursor
-            for subscriber in tuple(self._attached.get((event.account_id, event.kind), ())):
-                subscriber.offer(event, before)
-                calls += 1
-                if subscriber.state is State.DETACHED:
-                    log.info("a subscriber has to catch up", action="feed.subscriber_detached")
-                    self._detach(subscriber)
-            self._tail = event.cursor
-            if calls >= FAN_OUT_SLICE:
-                calls = 0
-                await asyncio.sleep(0)
+        places = [event.cursor for event in events]
+        before = dict(zip(places, [self._tail, *places], strict=False))
+        work = 0
+        for group in tuple(self._attached):
+            work += len(events)
+            for batch in self._matching(group, events):
+                work += self._offer(group, batch, before[batch.first])
+                if work >= FAN_OUT_SLICE:
+                    work = 0
+                    await asyncio.sleep(0)
+        if events:
+            self._tail = places[-1]
+
+    def _matching(self, group: Group, events: list[Event]) -> list[Batch]:
+        account_id, kind, matches = group
+        try:
+            found = [each for each in events if each.account_id == account_id and each.kind == kind and matches(each)]
+        except Exception:
+            # Its readers meet the event again in the log, and raise it there: the tailer has others to serve.
+            for subscriber in tuple(self._attached.get(group, ())):
+                self._detach(subscriber)
+            return []
+        return shared_batches_of(found)
+
+    def _offer(self, group: Group, batch: Batch, before: Cursor | None) -> int:
+        subscribers = tuple(self._attached.get(group, ()))
+        for subscriber in subscribers:
+            subscriber.offer(batch, before)
+            if subscriber.state is State.DETACHED:
+                log.info("a subscriber has to catch up", action="feed.subscriber_detached")
+                self._detach(subscriber)
+        return len(subscribers)
 
     def _on_failure(self, error: Exception) -> None:
         if isinstance(error, Unavailable):
@@ -190,7 +212,7 @@ class Feed:
             log.error("the event log cannot be read", action="feed.failed", exc_info=error)
         self._is_failing = True
 
-    async def _batches(self, subscriber: Subscriber) -> AsyncGenerator[list[Event], None]:
+    async def _batches(self, subscriber: Subscriber) -> AsyncGenerator[Batch, None]:
         self._subscribers[subscriber] = None
         try:
             # Before the tailer has a place in the log, there may be events that it will never offer.
@@ -201,12 +223,12 @@ class Feed:
                 while not is_complete:
                     page = await self._catch_up(subscriber)
                     subscriber.position, is_complete = page.last, page.is_complete
-                    if batch := [event for event in page.events if subscriber.matches(event)]:
+                    for batch in batches_of([event for event in page.events if subscriber.matches(event)]):
                         yield batch
                 subscriber.go_live()
                 while subscriber.state is State.LIVE:
-                    if batch := await subscriber.take():
-                        yield batch
+                    if taken := await subscriber.take():
+                        yield taken
         finally:
             self._detach(subscriber)
             del self._subscribers[subscriber]
@@ -233,12 +255,11 @@ class Feed:
 
     def _attach(self, subscriber: Subscriber) -> None:
         subscriber.attach()
-        self._attached[subscriber.account_id, subscriber.kind][subscriber] = None
+        self._attached[subscriber.group][subscriber] = None
 
     def _detach(self, subscriber: Subscriber) -> None:
         subscriber.detach()
-        key = (subscriber.account_id, subscriber.kind)
-        of_same_key = self._attached.get(key, {})
-        of_same_key.pop(subscriber, None)
-        if not of_same_key:
-            self._attached.pop(key, None)
+        group = self._attached.get(subscriber.group, {})
+        group.pop(subscriber, None)
+        if not group:
+            self._attached.pop(subscriber.group, None)

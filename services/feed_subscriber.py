@@ -6,10 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 
+from services.feed_batch import Batch
 from services.feed_event import Cursor, Event, EventKind
-
-BATCH = 100
-"""The most events that a reader is handed at once."""
 
 
 class State(Enum):
@@ -22,10 +20,12 @@ class State(Enum):
 
 
 class Subscriber:
-    """Its place in the log, and the events behind that place that wait to be taken.
+    """Its place in the log, and the batches of events behind that place that wait to be taken.
 
-    The tailer calls `offer` for every event of the account and kind; all else is the reader's.
+    The tailer calls `offer` for every batch of events that match; all else is the reader's.
     """
+
+    __slots__ = ("_queue", "_queue_limit", "_waiting", "account_id", "kind", "matches", "position", "queued", "state")
 
     def __init__(self, account_id: str, kind: EventKind, matches: Callable[[Event], bool], queue_limit: int) -> None:
         self.account_id = account_id
@@ -33,38 +33,37 @@ class Subscriber:
         self.matches = matches
         self.position: Cursor | None = None
         self.state = State.DETACHED
+        self.queued = 0
+        """How many events wait to be taken; never more than the limit."""
         self._queue_limit = queue_limit
-        self._queue: deque[Event] = deque()
-        self._changed = asyncio.Event()
+        self._queue: deque[Batch] | None = None
+        self._waiting: asyncio.Future[None] | None = None
 
     @property
-    def queued(self) -> int:
-        """How many events wait to be taken; never more than the limit."""
-        return len(self._queue)
+    def group(self) -> tuple[str, EventKind, Callable[[Event], bool]]:
+        """Equal for those who are offered the same batches."""
+        return self.account_id, self.kind, self.matches
 
-    def offer(self, event: Event, before: Cursor) -> None:
-        """Queue the event if it matches; `before` is the place of the one before it in the log.
+    def offer(self, batch: Batch, before: Cursor | None) -> None:
+        """Queue the batch; `before` is the place of the event before it in the log, whether that matches or not.
 
         Where the queue is full, the subscriber is detached and its queue is given up: it will read the log
         instead.
         """
-        if self.position is not None and event.cursor <= self.position:
+        new = batch.after(self._queue[-1].last if self._queue else self.position)
+        if not new:
             return
-        try:
-            if not self.matches(event):
-                return
-        except Exception:
-            # The reader meets it again in the log, and raises it there: the tailer has others to serve.
+        if self.queued + len(new) > self._queue_limit:
             self.detach()
             return
-        if self.queued == self._queue_limit:
-            self.detach()
-            return
-        if self.state is State.LIVE and not self._queue and self.position is not None:
+        if self.state is State.LIVE and not self.queued and self.position is not None and before is not None:
             # All up to here was offered and did not match: reading the log again need not look at it.
             self.position = max(self.position, before)
-        self._queue.append(event)
-        self._changed.set()
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append(new)
+        self.queued += len(new)
+        self._wake()
 
     def attach(self) -> None:
         """From now on, what is offered is queued."""
@@ -73,8 +72,8 @@ class Subscriber:
     def detach(self) -> None:
         """Give up the queue: what is behind `position` has to be read from the log."""
         self.state = State.DETACHED
-        self._queue.clear()
-        self._changed.set()
+        self._queue, self.queued = None, 0
+        self._wake()
 
     def go_live(self) -> None:
         """The log was read up to `position`, by a snapshot taken after `attach`: only what is behind it is
@@ -82,15 +81,26 @@ class Subscriber:
         if self.state is State.DETACHED:
             return
         self.state = State.LIVE
-        while self._queue and self.position is not None and self._queue[0].cursor <= self.position:
-            self._queue.popleft()
+        kept = [new for batch in self._queue or () if (new := batch.after(self.position))]
+        self._queue, self.queued = deque(kept) if kept else None, sum(map(len, kept))
 
-    async def take(self) -> list[Event]:
-        """Wait for the next events, at most `BATCH`; none when the subscriber was detached."""
+    async def take(self) -> Batch | None:
+        """Wait for the next batch; None when the subscriber was detached."""
         while self.state is State.LIVE and not self._queue:
-            self._changed.clear()
-            await self._changed.wait()
-        batch = [self._queue.popleft() for _ in range(min(BATCH, self.queued))]
-        if batch:
-            self.position = batch[-1].cursor
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        if not self._queue:
+            return None
+        batch = self._queue.popleft()
+        if not self._queue:
+            self._queue = None  # an empty deque is larger than all else of a subscriber
+        self.queued -= len(batch)
+        self.position = batch.last
         return batch
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)

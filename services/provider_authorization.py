@@ -1,10 +1,11 @@
 """What callers may do, as the authorization provider says: asked each time, and never remembered."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import func, select, update
 
 from services.authorization import (
@@ -62,6 +63,9 @@ class ProviderAuthorizer:
             return None
         ids = (selected_id(type, selector) for selector in selectors)
         return frozenset(each for each in ids if each is not None)
+
+    def visibility(self, actor: Actor) -> Hashable:
+        return actor, orjson.dumps(presented(actor), option=orjson.OPT_SORT_KEYS)
 
 
 class ProviderCreators:

@@ -15,8 +15,9 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
 from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
 from nextfire.transport.correlation import RequestIdMiddleware
-from nextfire.transport.execution import TIMEOUT, Engine, Refresh
+from nextfire.transport.execution import Engine, Refresh
 from nextfire.transport.http import HTTPHandler
+from nextfire.transport.masking import TIMEOUT
 from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Refusal
 from nextfire.transport.websocket import UNACCEPTABLE_SUBPROTOCOL, SocketAdapter, SocketHandler

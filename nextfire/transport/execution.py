@@ -24,10 +24,12 @@ from graphql.execution import (
 )
 from strawberry.execution import optimized_is_awaitable
 
+from nextfire.transport.audiences import Audiences
 from nextfire.transport.documents import Documents, Operation
 from nextfire.transport.frames import IncrementalFrames, Payload, result_payload
 from nextfire.transport.masking import (
     BAD_USER_INPUT,
+    TIMEOUT,
     JsonError,
     error_of,
     exception_errors,
@@ -36,9 +38,8 @@ from nextfire.transport.masking import (
 )
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
+from resolvers.event_source import Source
 from schema.limits import Limits
-
-TIMEOUT = "TIMEOUT"
 
 Refresh = Callable[[Any], Any]
 """Makes of a subscription's context the one for its next event: the same caller, nothing loaded yet."""
@@ -55,6 +56,7 @@ class Engine:
         self._deadline = deadline
         self._refresh = refresh
         self._documents = Documents(schema._schema, limits)
+        self._audiences = Audiences(refresh or (lambda context: context), deadline)
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The valid operation that a request names."""
@@ -88,6 +90,9 @@ class Engine:
             source = await source
         if isinstance(source, ExecutionResult):
             raise Refused(422, field_errors(source.errors or [], "graphql.subscribe"))
+        if isinstance(source, Source):
+            audience = self._audiences.join(operation, request, executor, source)
+            return audience.payloads(source.batches)
         return self._events(executor, cast("AsyncIterable[Any]", source))
 
     def _executor(

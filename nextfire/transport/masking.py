@@ -20,6 +20,7 @@ VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
 BAD_USER_INPUT = "BAD_USER_INPUT"
 BAD_REQUEST = "BAD_REQUEST"
 INTERNAL = "INTERNAL"
+TIMEOUT = "TIMEOUT"
 
 JsonError = dict[str, Any]
 """An error as the response holds it: https://spec.graphql.org/draft/#sec-Errors, always with `extensions.code`."""

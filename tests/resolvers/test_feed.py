@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from resolvers.feed import matching
+from resolvers.feed import FireMatch
 from services.feed_event import Cursor, Event, EventKind
 from services.run import RunStatus, RunTrigger
 from services.runs import RunFilter
@@ -38,7 +38,7 @@ def fired(schedule_id: UUID | None = SCHEDULE) -> Event:
     ],
 )
 def test_an_event_that_fits_is_told(filter: dict[str, Any]) -> None:
-    assert matching(RunFilter(**filter))(fired())
+    assert FireMatch(RunFilter(**filter))(fired())
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_an_event_that_fits_is_told(filter: dict[str, Any]) -> None:
     ],
 )
 def test_an_event_that_does_not_fit_is_left_out(filter: dict[str, Any]) -> None:
-    assert not matching(RunFilter(**filter))(fired())
+    assert not FireMatch(RunFilter(**filter))(fired())
 
 
 def test_a_run_without_a_schedule_is_none_of_a_schedules() -> None:
     event = fired(schedule_id=None)
 
-    assert matching(RunFilter())(event)
-    assert not matching(RunFilter(schedule_ids=(SCHEDULE,)))(event)
+    assert FireMatch(RunFilter())(event)
+    assert not FireMatch(RunFilter(schedule_ids=(SCHEDULE,)))(event)

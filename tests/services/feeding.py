@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.database import Database
 from services.event_log import append
 from services.feed import Feed
+from services.feed_batch import BATCH, Batch
 from services.feed_event import Event, EventKind
-from services.feed_subscriber import BATCH
 from services.wakeup import Listener, Notifier
 from tests.waiting import PATIENCE
 
@@ -113,7 +113,7 @@ class Stage:
 
     def subscribe(
         self, after: str | None, *, account_id: str = ACCOUNT, matches: Callable[[Event], bool] = lambda _: True
-    ) -> AsyncGenerator[list[Event], None]:
+    ) -> AsyncGenerator[Batch, None]:
         return self.feed.subscribe(account_id=account_id, kind=EventKind.FIRE_STATUS, matches=matches, after=after)
 
     async def commit(self, *numbers: int, account_id: str = ACCOUNT) -> None:
@@ -141,7 +141,7 @@ def number(event: Event) -> int:
     return int(event.payload["number"])
 
 
-async def read(batches: AsyncGenerator[list[Event], None], count: int) -> list[int]:
+async def read(batches: AsyncGenerator[Batch, None], count: int) -> list[int]:
     """The next `count` numbers, or a few more where the last batch holds more."""
     numbers: list[int] = []
     async with asyncio.timeout(PATIENCE):

@@ -56,7 +56,7 @@ async def read_to_last(stage: Stage, after: str, chance: random.Random) -> list[
             while is_connected and LAST not in numbers:
                 batch = await anext(batches)
                 is_connected = chance.random() > 0.2
-                received = batch if is_connected else batch[: chance.randint(0, len(batch))]
+                received = [*batch] if is_connected else [*batch][: chance.randint(0, len(batch))]
                 numbers += [number(event) for event in received]
                 after = received[-1].cursor.encode() if received else after
     return numbers

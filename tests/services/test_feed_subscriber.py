@@ -3,8 +3,9 @@
 import asyncio
 from datetime import UTC, datetime
 
+from services.feed_batch import BATCH, Batch, shared_batches_of
 from services.feed_event import Cursor, Event, EventKind
-from services.feed_subscriber import BATCH, State, Subscriber
+from services.feed_subscriber import State, Subscriber
 
 
 def cursor(number: int) -> Cursor:
@@ -33,12 +34,14 @@ def subscriber(limit: int, *, at: int = 0) -> Subscriber:
 
 
 def offer(target: Subscriber, *numbers: int) -> None:
+    """What the tailer does that comes upon each number for itself."""
     for number in numbers:
-        target.offer(event(number), cursor(number - 1))
+        if target.matches(event(number)):
+            target.offer(Batch([event(number)], {}), cursor(number - 1))
 
 
 async def taken(source: Subscriber) -> list[int]:
-    return [event.cursor.id for event in await source.take()]
+    return [event.cursor.id for event in await source.take() or ()]
 
 
 async def test_what_was_read_from_the_log_is_dropped_from_the_queue() -> None:
@@ -94,14 +97,48 @@ async def test_its_place_is_that_of_the_last_event_it_took() -> None:
     # given more events than fit in a batch
     reader = subscriber(limit=BATCH + 1)
     reader.go_live()
-    offer(reader, *range(2, 2 * BATCH + 3, 2))
+    first, second = shared_batches_of([event(number) for number in range(2, 2 * BATCH + 3, 2)])
+    reader.offer(first, cursor(0))
+    reader.offer(second, first.last)
+    assert reader.queued == BATCH + 1
 
     # when it took one batch, and the queue overflows
     assert await taken(reader) == [*range(2, 2 * BATCH + 1, 2)]
-    offer(reader, *range(2 * BATCH + 4, 4 * BATCH + 6, 2))
+    (third,) = shared_batches_of([event(number) for number in range(2 * BATCH + 4, 4 * BATCH + 4, 2)])
+    reader.offer(third, second.last)
+    offer(reader, 4 * BATCH + 4)
 
     # then it will read the log from there
     assert (reader.state, reader.position, reader.queued) == (State.DETACHED, cursor(2 * BATCH), 0)
+
+
+async def test_of_a_batch_it_takes_what_it_has_not_read_from_the_log() -> None:
+    # given a subscriber that is offered a batch while it catches up, and the same again
+    reader = subscriber(limit=10)
+    (batch,) = shared_batches_of([event(2), event(4), event(6)])
+    reader.offer(batch, cursor(0))
+    reader.offer(batch, cursor(0))
+
+    # when it has read the log up to the first of the batch
+    reader.position = cursor(2)
+    reader.go_live()
+
+    # then it takes the others once, and the batch of all is as it was
+    assert await taken(reader) == [4, 6]
+    assert reader.queued == 0
+    assert len(batch) == 3
+
+
+async def test_a_batch_is_handed_on_as_it_is() -> None:
+    # given two subscribers at the tail
+    readers = [subscriber(limit=10), subscriber(limit=10)]
+    (batch,) = shared_batches_of([event(2), event(4)])
+    for reader in readers:
+        reader.go_live()
+        reader.offer(batch, cursor(0))
+
+    # then both take the very same
+    assert [await reader.take() for reader in readers] == [batch, batch]
 
 
 async def test_one_that_waits_is_told_when_it_is_detached() -> None:

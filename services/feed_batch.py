@@ -1,0 +1,54 @@
+"""Events that are handed on together: one object for all subscribers who are to get the same ones, so that what is
+made of them for one can serve the others."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from services.feed_event import Cursor, Event
+
+BATCH = 100
+"""The most events that a reader is handed at once."""
+
+
+class Batch:
+    """1 to `BATCH` events of one account and kind, in the order of the log.
+
+    `made` is the place for what readers make of it. It goes with the batch, which is kept for as long as it waits in
+    somebody's queue. In a batch that nobody else has, it is None.
+    """
+
+    __slots__ = ("events", "made")
+
+    def __init__(self, events: Sequence[Event], made: dict[Any, Any] | None = None) -> None:
+        self.events = events
+        self.made = made
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @property
+    def first(self) -> Cursor:
+        return self.events[0].cursor
+
+    @property
+    def last(self) -> Cursor:
+        return self.events[-1].cursor
+
+    def after(self, place: Cursor | None) -> "Batch":
+        """The part of it behind the place; a batch without events where there is none."""
+        if place is None or self.events[0].cursor > place:
+            return self
+        return Batch([event for event in self.events if event.cursor > place])
+
+
+def batches_of(events: Sequence[Event]) -> Iterator[Batch]:
+    """The events cut into batches, for one reader."""
+    return (Batch(events[start : start + BATCH]) for start in range(0, len(events), BATCH))
+
+
+def shared_batches_of(events: Sequence[Event]) -> list[Batch]:
+    """The same, for several readers."""
+    return [Batch(batch.events, {}) for batch in batches_of(events)]
