@@ -192,15 +192,23 @@ class EventLog:
         return Cursor(_unsigned(row.epoch), row.xid, row.id)
 
     async def after(
-        self, cursor: Cursor, *, limit: int, account_id: str | None = None, kind: EventKind | None = None
+        self,
+        cursor: Cursor,
+        *,
+        limit: int,
+        account_id: str | None = None,
+        kind: EventKind | None = None,
+        span: int = SPAN,
     ) -> Page:
-        """The next events after the cursor: at most `limit`, of this account and kind or of all.
+        """The next events after the cursor: at most `limit`, of this account and kind or of all, and no more than there
+        are in the next `span` rows.
 
         Raises:
             CursorExpired: the log does not reach back that far, or is another one.
             InvalidInput: the cursor lies in the future.
         """
-        span = limit if account_id is None and kind is None else SPAN
+        if account_id is None and kind is None:
+            span = limit
         parameters = {"xid": cursor.xid, "id": cursor.id, "limit": limit, "span": span}
         rows = await self._rows(_AFTER, {**parameters, "account_id": account_id, "kind": kind})
         log = rows[0]

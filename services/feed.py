@@ -20,7 +20,7 @@ import structlog
 
 from services.database import Database
 from services.errors import CursorExpired, InvalidInput, Unavailable
-from services.event_log import EventLog, Page, append
+from services.event_log import SPAN, EventLog, Page, append
 from services.feed_batch import BATCH, Batch, batches_of, shared_batches_of
 from services.feed_event import Cursor, Event, EventKind
 from services.feed_subscriber import State, Subscriber
@@ -42,6 +42,9 @@ GAP = timedelta(milliseconds=10)
 """Between two reads, so that a burst of commits is read in a few statements."""
 
 TAIL_BATCH = 500
+PAGE = 2 * BATCH
+"""How many events a subscriber that catches up reads at once, and holds while it is slow."""
+
 CATCH_UP_READS = 2
 """How many subscribers read the log at the same time: a crowd that reconnects must not take the whole
 pool."""
@@ -93,6 +96,11 @@ class Feed:
     def subscribers(self) -> int:
         """How many subscriptions are open."""
         return len(self._subscribers)
+
+    @property
+    def live(self) -> int:
+        """How many of them have read the log to its end, and wait for what is new."""
+        return sum(subscriber.state is State.LIVE for subscriber in self._subscribers)
 
     @property
     def queued(self) -> int:
@@ -219,10 +227,11 @@ class Feed:
             await self._has_tail.wait()
             while True:
                 self._attach(subscriber)
-                is_complete = False
+                is_complete, span = False, PAGE
                 while not is_complete:
-                    page = await self._catch_up(subscriber)
+                    page = await self._catch_up(subscriber, span)
                     subscriber.position, is_complete = page.last, page.is_complete
+                    span = _next_span(span, page)
                     for batch in batches_of([event for event in page.events if subscriber.matches(event)]):
                         yield batch
                 subscriber.go_live()
@@ -233,14 +242,16 @@ class Feed:
             self._detach(subscriber)
             del self._subscribers[subscriber]
 
-    async def _catch_up(self, subscriber: Subscriber) -> Page:
+    async def _catch_up(self, subscriber: Subscriber, span: int) -> Page:
         """The next page of the log for this subscriber, once Postgres answers."""
         position = subscriber.position
         if position is None:
             end = await self._patiently(self._log.end)
             return Page([], end, True, None)
         return await self._patiently(
-            lambda: self._log.after(position, limit=BATCH, account_id=subscriber.account_id, kind=subscriber.kind)
+            lambda: self._log.after(
+                position, limit=PAGE, account_id=subscriber.account_id, kind=subscriber.kind, span=span
+            )
         )
 
     async def _patiently(self, read: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -263,3 +274,8 @@ class Feed:
         group.pop(subscriber, None)
         if not group:
             self._attached.pop(subscriber.group, None)
+
+
+def _next_span(span: int, page: Page) -> int:
+    """How many rows to look through for the next page: few where most are wanted, and many where few are."""
+    return max(span // 2, PAGE) if len(page.events) == PAGE else min(span * 2, SPAN)

@@ -58,6 +58,11 @@ class Engine:
         self._documents = Documents(schema._schema, limits)
         self._audiences = Audiences(refresh or (lambda context: context), deadline)
 
+    @property
+    def audiences(self) -> int:
+        """How many kinds of subscriptions are open: those of one kind share their executions."""
+        return len(self._audiences)
+
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The valid operation that a request names."""
         return self._documents.operation(request.query, request.operation_name)

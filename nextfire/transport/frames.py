@@ -4,6 +4,7 @@ The format is that of graphql-js 17 (`pending`, `incremental` with `id` and `sub
 carries its whole `path` and its `label`, which is what clients of the older format merge by.
 """
 
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from graphql import GraphQLError
@@ -20,6 +21,11 @@ def result_payload(data: Any, errors: list[GraphQLError] | None) -> Payload:
     """The response object of an operation that ran: https://spec.graphql.org/draft/#sec-Response-Format."""
     payload: Payload = {"errors": field_errors(errors)} if errors else {}
     return payload | {"data": data}
+
+
+async def only(payload: Payload) -> AsyncGenerator[Payload, None]:
+    """The one payload of an operation, where others have several."""
+    yield payload
 
 
 class IncrementalFrames:

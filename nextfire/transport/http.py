@@ -17,7 +17,7 @@ from starlette.responses import Response
 from nextfire.transport.bounds import Bounds
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
-from nextfire.transport.frames import Payload
+from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import BAD_REQUEST, exception_errors
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
 from nextfire.transport.origins import Origins
@@ -136,11 +136,7 @@ class HTTPHandler:
         """One payload. Only application/graphql-response+json tells by the status what is in the body."""
         if media_type in (JSON, GRAPHQL_JSON):
             return _json(payload, media_type, status if media_type == GRAPHQL_JSON else 200)
-        return self._stream(_only(payload), media_type)
-
-
-async def _only(payload: Payload) -> AsyncGenerator[Payload, None]:
-    yield payload
+        return self._stream(only(payload), media_type)
 
 
 async def _ending_in_errors(payloads: AsyncGenerator[Payload, None]) -> AsyncGenerator[Payload, None]:

@@ -16,7 +16,8 @@ def uvicorn_options(
     """The arguments of `uvicorn.Config` beside the application, host and port.
 
     `websockets-sansio` is named, though `auto` picks it, since `websockets` is the deprecated implementation on
-    the legacy API. Open streams hold a shutdown up until `graceful_shutdown`, and are cancelled then. Without
+    the legacy API. Messages are not compressed: each socket would hold two windows of zlib, and compress what all of
+    them are sent for itself. Open streams hold a shutdown up until `graceful_shutdown`, and are cancelled then. Without
     `reset_contextvars` a request on a kept connection can start with what the one before it had bound. Only
     `trusted_proxies`, addresses and ranges, are believed when they say by X-Forwarded-* for whom they ask.
     """
@@ -25,6 +26,7 @@ def uvicorn_options(
         "http": "httptools",
         "ws": "websockets-sansio",
         "ws_max_size": bounds.max_message_bytes,
+        "ws_per_message_deflate": False,
         "ws_ping_interval": 20.0,
         "ws_ping_timeout": 20.0,
         "timeout_graceful_shutdown": int(graceful_shutdown.total_seconds()),

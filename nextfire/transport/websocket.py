@@ -20,7 +20,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as Slot
 
-from nextfire.transport.frames import Payload
+from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Refusal, Refused
 from nextfire.transport.requests import parse_json, request_of_value
@@ -151,7 +151,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
     async def run_operation(self, operation: Slot[Any, None]) -> None:
         """Run one operation to its end, in its own task."""
         try:
-            async with aclosing(self._payloads(operation)) as payloads:
+            async with aclosing(await self._payloads(operation)) as payloads:
                 async for payload in payloads:
                     await self._send(operation, {"type": "next", "payload": payload})
             await self._send(operation, {"type": "complete"})
@@ -165,16 +165,14 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
             await self._send_error(operation, exception_errors(error, "graphql.websocket"))
 
     async def _payloads(self, slot: Slot[Any, None]) -> AsyncGenerator[Payload, None]:
-        request = request_of_value(slot.variables)
+        """What the operation answers. Nothing of the request is kept, for a subscription can last for days."""
+        request, slot.variables = request_of_value(slot.variables), None
         engine = self.view.engine
         operation = engine.prepare(request)
         context = await self.view.context(self.websocket.ws)
-        if not operation.subscribes:
-            yield cast("Payload", await engine.run(operation, request, context))
-            return
-        async with aclosing(await engine.subscribe(operation, request, context)) as events:
-            async for payload in events:
-                yield payload
+        if operation.subscribes:
+            return await engine.subscribe(operation, request, context)
+        return only(cast("Payload", await engine.run(operation, request, context)))
 
     async def _send_error(self, operation: Slot[Any, None], errors: list[JsonError]) -> None:
         with suppress(SocketGone):
