@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -76,6 +77,7 @@ class Feed:
         self._subscribers: dict[Subscriber, None] = {}
         self._attached: defaultdict[Group, dict[Subscriber, None]] = defaultdict(dict)
         self._reading = asyncio.Semaphore(CATCH_UP_READS)
+        self._next_end: asyncio.Task[Cursor] | None = None
         self._lag = timedelta()
         self._read_at = time.monotonic()
         self._is_failing = False
@@ -244,22 +246,31 @@ class Feed:
 
     async def _catch_up(self, subscriber: Subscriber, span: int) -> Page:
         """The next page of the log for this subscriber, once Postgres answers."""
-        position = subscriber.position
-        if position is None:
-            end = await self._patiently(self._log.end)
-            return Page([], end, True, None)
-        return await self._patiently(
-            lambda: self._log.after(
-                position, limit=PAGE, account_id=subscriber.account_id, kind=subscriber.kind, span=span
-            )
-        )
+        if subscriber.position is None:
+            return Page([], await self._patiently(self._end), True, None)
+        return await self._patiently(partial(self._read_page, subscriber, subscriber.position, span))
+
+    async def _read_page(self, subscriber: Subscriber, position: Cursor, span: int) -> Page:
+        account_id, kind, _ = subscriber.group
+        async with self._reading:
+            return await self._log.after(position, limit=PAGE, account_id=account_id, kind=kind, span=span)
+
+    async def _end(self) -> Cursor:
+        """The end of the log, read no earlier than now. Those who wait for the reading share it."""
+        if self._next_end is None:
+            self._next_end = asyncio.create_task(self._read_end())
+        return await asyncio.shield(self._next_end)
+
+    async def _read_end(self) -> Cursor:
+        async with self._reading:
+            self._next_end = None  # for who comes from here on, it may be too early
+            return await self._log.end()
 
     async def _patiently(self, read: Callable[[], Awaitable[Answer]]) -> Answer:
         retry = FIRST_RETRY
         while True:
             try:
-                async with self._reading:
-                    return await read()
+                return await read()
             except Unavailable:
                 await asyncio.sleep(retry.total_seconds() * random.uniform(0.5, 1))  # noqa: S311 - no secret
                 retry = min(retry * 2, LAST_RETRY)
