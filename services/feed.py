@@ -12,6 +12,7 @@ import random
 import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
 from typing import TypeVar
@@ -181,23 +182,31 @@ class Feed:
             self._detach(subscriber)
 
     async def _hand_out(self, events: list[Event]) -> None:
+        if not events:
+            return
         places = [event.cursor for event in events]
         before = dict(zip(places, [self._tail, *places], strict=False))
+        sorted_events: defaultdict[tuple[str, EventKind], list[Event]] = defaultdict(list)
+        for event in events:
+            sorted_events[event.account_id, event.kind].append(event)
         work = 0
         for group in tuple(self._attached):
-            work += len(events)
-            for batch in self._matching(group, events):
-                work += self._offer(group, batch, before[batch.first])
-                if work >= FAN_OUT_SLICE:
-                    work = 0
-                    await asyncio.sleep(0)
-        if events:
-            self._tail = places[-1]
+            of_account = sorted_events.get(group[:2], [])
+            work = await self._pause(work + len(of_account))
+            for batch in self._matching(group, of_account):
+                work = await self._pause(work + self._offer(group, batch, before[batch.first]))
+        self._tail = places[-1]
+
+    async def _pause(self, work: int) -> int:
+        """Let others run, where that much was done since they last did. What was done since."""
+        if work < FAN_OUT_SLICE:
+            return work
+        await asyncio.sleep(0)
+        return 0
 
     def _matching(self, group: Group, events: list[Event]) -> list[Batch]:
-        account_id, kind, matches = group
         try:
-            found = [each for each in events if each.account_id == account_id and each.kind == kind and matches(each)]
+            found = [event for event in events if group[2](event)]
         except Exception:
             # Its readers meet the event again in the log, and raise it there: the tailer has others to serve.
             for subscriber in tuple(self._attached.get(group, ())):
@@ -227,22 +236,31 @@ class Feed:
         try:
             # Before the tailer has a place in the log, there may be events that it will never offer.
             await self._has_tail.wait()
+            # A subscriber may wait for days: it must not hold the batch that it had last.
             while True:
                 self._attach(subscriber)
-                is_complete, span = False, PAGE
-                while not is_complete:
-                    page = await self._catch_up(subscriber, span)
-                    subscriber.position, is_complete = page.last, page.is_complete
-                    span = _next_span(span, page)
-                    for batch in batches_of([event for event in page.events if subscriber.matches(event)]):
+                async with aclosing(self._from_log(subscriber)) as behind:
+                    async for batch in behind:
                         yield batch
+                        del batch
                 subscriber.go_live()
                 while subscriber.state is State.LIVE:
                     if taken := await subscriber.take():
                         yield taken
+                    del taken
         finally:
             self._detach(subscriber)
             del self._subscribers[subscriber]
+
+    async def _from_log(self, subscriber: Subscriber) -> AsyncGenerator[Batch, None]:
+        """What there is, up to the end of the log."""
+        is_complete, span = False, PAGE
+        while not is_complete:
+            page = await self._catch_up(subscriber, span)
+            subscriber.position, is_complete = page.last, page.is_complete
+            span = _next_span(span, page)
+            for batch in batches_of([event for event in page.events if subscriber.matches(event)]):
+                yield batch
 
     async def _catch_up(self, subscriber: Subscriber, span: int) -> Page:
         """The next page of the log for this subscriber, once Postgres answers."""

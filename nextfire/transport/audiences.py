@@ -55,6 +55,7 @@ class Audience:
             async with aclosing(batches):
                 async for batch in batches:
                     answer = await self._answer(batch)
+                    del batch  # the next one may take days
                     if isinstance(answer, ExecutionResult):
                         yield result_payload(answer.data, answer.errors)
                     elif answer is not None:

@@ -154,6 +154,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
             async with aclosing(await self._payloads(operation)) as payloads:
                 async for payload in payloads:
                     await self._send(operation, {"type": "next", "payload": payload})
+                    del payload  # the next one may take days
             await self._send(operation, {"type": "complete"})
         except SocketGone:
             return
