@@ -1,4 +1,4 @@
-"""The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key|keys`."""
+"""The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key|keys|documents`."""
 
 from importlib import import_module
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "schema": "schema:schema",
     "secret-key": "secret_key:secret_key",
     "keys": "keys:keys",
+    "documents": "documents:documents",
 }
 """The module of `nextfire.commands` and the command in it."""
 

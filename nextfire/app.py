@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 import nextfire
+from nextfire.allowances import allowances, limits, may_introspect, rate_limit, trusted_documents
 from nextfire.authentication import authenticator, checked_mode
 from nextfire.callers import Callers
 from nextfire.playground_routes import playground_routes
@@ -28,6 +29,7 @@ from services.feed import Feed
 from services.interventions import Interventions
 from services.manual_runs import ManualRuns
 from services.outbound import HostList
+from services.principals import Actor
 from services.runs import Runs
 from services.schedule_queries import ScheduleQueries
 from services.schedules import Schedules
@@ -48,7 +50,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         temporal = await temporal_client(lazy=True)
-        async with foundation(settings, temporal) as base, api_services(base) as services:
+        async with foundation(settings, temporal) as base, api_services(base) as services, closing(endpoint.admission):
             app.state.base, app.state.services = base, services
             log.info(
                 "The API starts", action="api_starting", host=settings.host, port=settings.port, auth=settings.auth
@@ -57,12 +59,19 @@ def create_app(settings: Settings) -> Starlette:
                 app.state.callers = Callers(known, frozenset(name.lower() for name in settings.socket_headers))
                 yield
 
+    schema = build_schema(schedules=settings.schedules_enabled)
     endpoint = GraphQLEndpoint(
-        build_schema(schedules=settings.schedules_enabled),
+        schema,
         context,
         connect=connect,
         refresh=Context.fresh,
         watch=watch if watched else None,
+        limits=limits(settings),
+        allowances=allowances(settings),
+        rate_limit=rate_limit(settings),
+        may_introspect=may_introspect(settings),
+        trusted=trusted_documents(settings, schema),
+        reports_cost=True,
         allowed_origins=settings.cors_origins,
     )
     return Starlette(
@@ -103,17 +112,25 @@ async def context(connection: HTTPConnection) -> Context:
     """The context of one operation: its credentials are looked at each time, on a socket too."""
     services: Services = connection.app.state.services
     known = await _callers(connection).identify(connection)
+    _name_caller(connection, known.actor)
     return Context(known.actor, services)
 
 
 async def connect(connection: HTTPConnection, _params: Mapping[str, Any]) -> None:
     """Let a socket in whose caller is known."""
-    await _callers(connection).identify(connection)
+    known = await _callers(connection).identify(connection)
+    _name_caller(connection, known.actor)
 
 
 async def watch(connection: HTTPConnection) -> NoReturn:
     """Raise when the credentials of an open socket or stream no longer hold."""
     await _callers(connection).stay(connection)
+
+
+def _name_caller(connection: HTTPConnection, actor: Actor) -> None:
+    """What the caller's allowances are counted under; where nobody is known by name, that is the address."""
+    if actor.principal is not None:
+        connection.state.caller = f"{actor.account_id} {actor.key}"
 
 
 def _callers(connection: HTTPConnection) -> Callers:

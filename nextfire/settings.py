@@ -1,7 +1,9 @@
 """The settings, all from the environment, and read nowhere else."""
 
+import re
 from enum import StrEnum
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
@@ -20,6 +22,14 @@ class AuthMode(StrEnum):
     KEYS = "keys"
     JWT = "jwt"
     PROVIDER = "provider"
+
+
+class Introspection(StrEnum):
+    """Who may read the schema from the API itself."""
+
+    ALL = "all"
+    OPERATORS = "operators"
+    NONE = "none"
 
 
 def _split(value: object) -> object:
@@ -135,6 +145,26 @@ class Settings(BaseSettings):
     provider_url: str | None = Field(default=None, pattern="^https?://[^?#]+$")
     """The authorization provider of the mode `provider`: it knows who asks and decides what they may do."""
 
+    max_cost: int = Field(default=5_000, ge=1)
+    """What one operation may cost."""
+
+    rate_limit_cost_per_minute: int | None = Field(default=None, ge=0)
+    """What the operations of one caller may cost in a minute; 0 for any number, which is the default of `open`."""
+
+    rate_limit_store: SecretStr = SecretStr("memory")
+    """Where that is counted: `memory`, each process for itself, or redis://, rediss:// for all together."""
+
+    max_concurrent_operations: int | None = Field(default=None, ge=0)
+    max_subscriptions: int | None = Field(default=None, ge=0)
+    max_sockets: int | None = Field(default=None, ge=0)
+    """How many of each one caller may have at a time in a process; 0 for any number, the default of `open`."""
+
+    introspection: Introspection = Introspection.OPERATORS
+    """Who may read the schema by __schema and __type. In the mode `open` everyone is an operator."""
+
+    trusted_documents: Path | None = None
+    """The manifest of the only documents that the API runs; without one it runs any."""
+
     log_format: str = Field(default="json", pattern="^(json|text)$")
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
@@ -146,6 +176,13 @@ class Settings(BaseSettings):
     def _failpoints_are_known(cls, text: str) -> str:
         parse(text)
         return text
+
+    @field_validator("rate_limit_store")
+    @classmethod
+    def _is_a_store(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"memory|rediss?://\S+", value.get_secret_value()):
+            raise ValueError("it must be `memory` or the address of a Redis: redis://host:6379/0")
+        return value
 
     @field_validator("agent_allow", "agent_deny", "allowed_hosts")
     @classmethod

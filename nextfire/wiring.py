@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import Client
 
@@ -24,6 +24,10 @@ from services.temporal_workflows import TemporalWorkflows
 from services.wakeup import Listener, Notifier
 
 PING_TIMEOUT = timedelta(seconds=1)
+
+
+class Closeable(Protocol):
+    async def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,12 @@ def outbound_rules(settings: Settings) -> OutboundRules:
 
 
 @asynccontextmanager
-async def closing(database: Database) -> AsyncIterator[None]:
+async def closing(opened: Closeable) -> AsyncIterator[None]:
     """Close it at the end of the block."""
     try:
         yield
     finally:
-        await database.close()
+        await opened.close()
 
 
 @asynccontextmanager

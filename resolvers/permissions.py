@@ -63,6 +63,11 @@ async def may(context: Context, action: Action, resource: Resource) -> bool:
     return known if known is not None else await context.loaders.allowed.load(Question(action, resource))
 
 
+async def is_operator(context: Context) -> bool:
+    """Whether the caller may do what operators may, which is to register agents."""
+    return await may(context, REGISTER_AGENT, Resource(ResourceType.AGENT, ANY))
+
+
 async def may_see_agent(context: Context, agent_id: UUID) -> bool:
     return await may(context, READ_AGENT, agent_resource(agent_id))
 
@@ -119,7 +124,7 @@ def found_readable(context: Context, resources: Iterable[Resource]) -> None:
 
 async def require_registration(context: Context) -> None:
     """Raises `Forbidden` where the caller may not register agents."""
-    if not await may(context, REGISTER_AGENT, Resource(ResourceType.AGENT, ANY)):
+    if not await is_operator(context):
         raise Forbidden(REGISTER_AGENT.verb, "agent", "input")
 
 

@@ -6,20 +6,31 @@ from typing import Any, TypeVar
 import strawberry
 from strawberry.types.field import StrawberryField
 
+from schema.cost import LIVE, weighing
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _SCHEDULES = "schedules"
 
 
-def resolved(description: str, *, schedules: bool = False) -> Callable[[Method], Method]:
-    """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside."""
+def resolved(description: str, *, schedules: bool = False, weight: int | None = None) -> Callable[[Method], Method]:
+    """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside.
+
+    `weight` is what it counts with in the cost of an operation; by default what its type does.
+    """
+    metadata = {_SCHEDULES: schedules} | ({} if weight is None else weighing(weight))
 
     def decorate(method: Method) -> Method:
-        field: Any = strawberry.field(method, description=description, metadata={_SCHEDULES: schedules})
+        field: Any = strawberry.field(method, description=description, metadata=metadata)
         answer: Method = field
         return answer
 
     return decorate
+
+
+def live_attribute(description: str) -> Any:
+    """A plain attribute whose value costs a call to Temporal for each object."""
+    return strawberry.field(description=description, metadata=weighing(LIVE))
 
 
 def subscription(description: str) -> Callable[[Method], Method]:

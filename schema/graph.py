@@ -8,7 +8,8 @@ import strawberry
 
 from resolvers import agents, feed, links, live, permissions, runs, schedules
 from resolvers.context import Context
-from schema.fields import resolved
+from schema.cost import LIVE, sizing
+from schema.fields import live_attribute, resolved
 from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter, schedule_filter, schedule_order
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
@@ -98,17 +99,15 @@ class LiveSchedule:
         description="When the clock last fired, as Temporal remembers it; null before the first time."
     )
     paused: bool | None = strawberry.field(description="Whether the clock is paused in Temporal.")
-    fire_count: int | None = strawberry.field(
-        description="How often the clock has fired. Costs a call for each schedule."
+    fire_count: int | None = live_attribute("How often the clock has fired. Costs a call for each schedule.")
+    overlap_skipped_count: int | None = live_attribute(
+        "Fires that Temporal itself skipped for overlap: 0, since Postgres decides that. Costs a call."
     )
-    overlap_skipped_count: int | None = strawberry.field(
-        description="Fires that Temporal itself skipped for overlap: 0, since Postgres decides that. Costs a call."
+    missed_catch_up_count: int | None = live_attribute(
+        "Fires that Temporal gave up as later than the catch-up window. Costs a call for each schedule."
     )
-    missed_catch_up_count: int | None = strawberry.field(
-        description="Fires that Temporal gave up as later than the catch-up window. Costs a call for each schedule."
-    )
-    running_workflow_count: int | None = strawberry.field(
-        description="Workflows of the clock that Temporal knows to run. Costs a call for each schedule."
+    running_workflow_count: int | None = live_attribute(
+        "Workflows of the clock that Temporal knows to run. Costs a call for each schedule."
     )
     as_of: datetime | None = strawberry.field(description="When Temporal said so.")
     schedule: strawberry.Private[ScheduleValue]
@@ -126,7 +125,7 @@ class LiveSchedule:
     async def next_fires(
         self,
         info: Info,
-        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 100.")] = 5,
+        first: Annotated[int | None, strawberry.argument(description="How many: 1 to 100.", metadata=sizing(5))] = 5,
     ) -> list[datetime] | None:
         return await self._next_fires(info, 5 if first is None else first)
 
@@ -182,7 +181,8 @@ class Schedule(ScheduleRecord):
 
     @resolved(
         "What Temporal says of it now: read only when selected, in one call for all schedules of the request, within "
-        "1.3 seconds. Fit for @defer."
+        "1.3 seconds. Fit for @defer.",
+        weight=LIVE,
     )
     async def live(self, info: Info) -> LiveSchedule:
         counters = not COUNTERS.isdisjoint(selected(info._raw_info))
@@ -208,7 +208,7 @@ class Schedule(ScheduleRecord):
         )
         return Connection.of(listing, Run.of)
 
-    @resolved("Counts of its runs and how late they were. Read from Postgres.")
+    @resolved("Counts of its runs and how late they were. Read from Postgres.", weight=LIVE)
     async def run_stats(
         self,
         info: Info,

@@ -34,7 +34,8 @@ class Limits:
 
     The counts are those of the operation with its fragments spread. `overlaps` are the pairs of selections
     that answer under one name, which validation compares with each other. Introspection has a depth of its
-    own: the query that GraphiQL sends is 15 deep.
+    own: the query that GraphiQL sends is 15 deep. `max_cost` is of what `schema.cost` adds up, in a document that is
+    valid.
     """
 
     max_depth: int = 10
@@ -44,6 +45,7 @@ class Limits:
     max_fields: int = 1_000
     max_overlaps: int = 2_000
     max_tokens: int = 2_000
+    max_cost: int = 5_000
     max_errors: int = 5
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 import strawberry
 
 from resolvers.paging import DEFAULT_SIZE, MAX_SIZE, Listing, Slice
+from schema.cost import LIVE, sizing
 from schema.fields import resolved
 
 T = TypeVar("T")
@@ -15,7 +16,8 @@ First = Annotated[
     int | None,
     strawberry.argument(
         description=f"The size of the page, counted from the start or from `after`: 1 to {MAX_SIZE}, "
-        f"{DEFAULT_SIZE} where neither first nor last is given. Not together with last."
+        f"{DEFAULT_SIZE} where neither first nor last is given. Not together with last.",
+        metadata=sizing(DEFAULT_SIZE),
     ),
 ]
 After = Annotated[
@@ -26,7 +28,8 @@ Last = Annotated[
     int | None,
     strawberry.argument(
         description=f"The size of the page, counted from the end or from `before`: 1 to {MAX_SIZE}. "
-        "The page is still in the list's order. Not together with first."
+        "The page is still in the list's order. Not together with first.",
+        metadata=sizing(DEFAULT_SIZE),
     ),
 ]
 Before = Annotated[
@@ -62,7 +65,7 @@ class Connection(Generic[T]):
     page_info: PageInfo = strawberry.field(description="Where the page lies in its list.")
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @resolved("How many items the whole list has now. Counted in Postgres only when selected.")
+    @resolved("How many items the whole list has now. Counted in Postgres only when selected.", weight=LIVE)
     async def total_count(self) -> int:
         return await self.count()
 

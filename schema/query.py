@@ -9,6 +9,7 @@ from resolvers import agents, nodes, previews, runs, schedules
 from resolvers.context import Context
 from resolvers.ids import Kind
 from resolvers.paging import MAX_SIZE
+from schema.cost import LIVE, sizing
 from schema.fields import resolved
 from schema.filters import (
     AgentFilter,
@@ -73,7 +74,7 @@ class ServerInfo:
     schedules_enabled: bool = strawberry.field(description="Whether this server offers schedules and runs.")
     temporal_namespace: str = strawberry.field(description="The Temporal namespace that holds the clocks.")
 
-    @resolved("Whether Temporal answers now: asked when selected, within a second.")
+    @resolved("Whether Temporal answers now: asked when selected, within a second.", weight=LIVE)
     async def temporal_reachable(self, info: Info) -> bool:
         return await info.context.services.server.temporal_reachable()
 
@@ -116,7 +117,10 @@ class Query:
     async def nodes(
         self,
         info: Info,
-        ids: Annotated[list[strawberry.ID], strawberry.argument(description=f"Global ids: at most {MAX_SIZE}.")],
+        ids: Annotated[
+            list[strawberry.ID],
+            strawberry.argument(description=f"Global ids: at most {MAX_SIZE}.", metadata=sizing(1)),
+        ],
     ) -> list[Node | None]:
         if len(ids) > MAX_SIZE:
             raise InvalidInput.of(f"At most {MAX_SIZE} ids; these are {len(ids)}.", "ids")
@@ -228,7 +232,9 @@ class Query:
         after: Annotated[
             datetime | None, strawberry.argument(description="Times after this; after now if absent.")
         ] = ABSENT,
-        first: Annotated[int | None, strawberry.argument(description="How many times: 1 to 100.")] = 5,
+        first: Annotated[
+            int | None, strawberry.argument(description="How many times: 1 to 100.", metadata=sizing(5))
+        ] = 5,
     ) -> CadencePreviewResult:
         return _preview(cadence, start_at, end_at, after, 5 if first is None else first)
 

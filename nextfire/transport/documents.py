@@ -33,6 +33,7 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 
 from nextfire.transport.masking import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED, request_errors
 from nextfire.transport.refusal import Refusal, Refused
+from schema.cost import Cost, weighed
 from schema.limits import TOO_COMPLEX, Limits, limit_errors
 from schema.one_of import OneOfRule
 
@@ -51,6 +52,8 @@ class Operation:
     document: DocumentNode
     plain: DocumentNode
     node: OperationDefinitionNode
+    cost: Cost
+    introspects: bool
 
     @property
     def name(self) -> str | None:
@@ -79,9 +82,7 @@ class Documents:
 
     def operation(self, source: str, name: str | None) -> Operation:
         """The operation of that name, or the only one. Refused with what is wrong with the document."""
-        prepared = self._prepare(source)
-        if isinstance(prepared, Refused):
-            raise prepared.again()
+        prepared = self.operations(source)
         if name is None:
             if len(prepared) != 1:
                 raise _unknown_operation("The document holds several operations: say which by 'operationName'.")
@@ -90,6 +91,13 @@ class Documents:
             if operation.name == name:
                 return operation
         raise _unknown_operation("The document holds no operation of the name in 'operationName'.")
+
+    def operations(self, source: str) -> Sequence[Operation]:
+        """All operations of a document. Refused with what is wrong with it."""
+        prepared = self._prepare(source)
+        if isinstance(prepared, Refused):
+            raise prepared.again()
+        return prepared
 
     def _prepare_anew(self, source: str) -> Sequence[Operation] | Refused:
         try:
@@ -107,7 +115,7 @@ class Documents:
         document = _without(document, "stream")
         plain = _without(document, "defer")
         operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
-        return [Operation(document, plain, node) for node in operations]
+        return [Operation(document, plain, node, *weighed(self._schema, document, node)) for node in operations]
 
     def _validate(self, document: DocumentNode) -> list[GraphQLError]:
         return validate(self._schema, document, _RULES, max_errors=self._limits.max_errors, hide_suggestions=True)

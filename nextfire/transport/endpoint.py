@@ -13,12 +13,14 @@ from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 
+from nextfire.transport.admission import Admission, Allowances, MayIntrospect
 from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
 from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.execution import Engine, Refresh
 from nextfire.transport.http import HTTPHandler
 from nextfire.transport.masking import TIMEOUT
 from nextfire.transport.origins import Origins
+from nextfire.transport.rates import RateLimit
 from nextfire.transport.refusal import Refusal
 from nextfire.transport.websocket import UNACCEPTABLE_SUBPROTOCOL, SocketAdapter, SocketHandler
 from schema.limits import DEFAULT_LIMITS, Limits
@@ -33,6 +35,9 @@ Connect = Callable[[WebSocket, Mapping[str, Any]], Awaitable[Mapping[str, Any] |
 """Lets a socket in: takes the payload of connection_init, gives that of connection_ack, or raises."""
 
 
+DEFAULT_ALLOWANCES = Allowances()
+
+
 class GraphQLEndpoint(GraphQL[Any, None]):
     """Serves a schema over HTTP (one result, parts, server-sent events) and over graphql-transport-ws.
 
@@ -41,6 +46,11 @@ class GraphQLEndpoint(GraphQL[Any, None]):
     context of each event of a subscription from that of the subscription. `watch` ends sockets and event streams
     whose credentials no longer hold. Web pages of other origins than its own and `allowed_origins` may use neither
     HTTP nor WebSocket.
+
+    `context` and `connect` may name the caller in `connection.state.caller`: under that name, or else under the
+    address, `allowances` and `rate_limit` are counted. With `trusted`, texts by their SHA-256, no other documents are
+    run. `may_introspect` is asked about each operation that reads the schema itself. With `reports_cost` the
+    answers to queries and mutations tell what they cost.
     """
 
     def __init__(
@@ -53,6 +63,11 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         watch: Watch | None = None,
         limits: Limits = DEFAULT_LIMITS,
         bounds: Bounds = DEFAULT_BOUNDS,
+        allowances: Allowances = DEFAULT_ALLOWANCES,
+        rate_limit: RateLimit | None = None,
+        may_introspect: MayIntrospect | None = None,
+        trusted: Mapping[str, str] | None = None,
+        reports_cost: bool = False,
         allowed_origins: Sequence[str] = (),
     ) -> None:
         super().__init__(
@@ -64,11 +79,12 @@ class GraphQLEndpoint(GraphQL[Any, None]):
             allowed_origins=allowed_origins,
         )
         self.bounds = bounds
-        self.engine = Engine(schema, limits, bounds.deadline, refresh)
+        self.engine = Engine(schema, limits, bounds.deadline, refresh, trusted=trusted, reports_cost=reports_cost)
+        self.admission = Admission(self.engine, allowances, rate_limit, may_introspect)
         self._context = context
         self.watch = watch
         self._connect = connect
-        self._http = HTTPHandler(self.engine, self.context, bounds, Origins(allowed_origins), watch)
+        self._http = HTTPHandler(self.engine, self.admission, self.context, bounds, Origins(allowed_origins), watch)
         self._with_request_id = RequestIdMiddleware(self._serve)
 
     websocket_adapter_class = SocketAdapter
@@ -79,14 +95,16 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            response = await self._http.answer(Request(scope, receive))
-            await response(scope, receive, send)
+            with self.admission.ticket() as ticket:
+                response = await self._http.answer(Request(scope, receive), ticket)
+                await response(scope, receive, send)
         elif scope["type"] == "websocket":
             await self._serve_socket(WebSocket(scope, receive, send))
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
         if GRAPHQL_TRANSPORT_WS_PROTOCOL in websocket.scope["subprotocols"]:
-            await self.run(websocket)
+            with self.admission.ticket() as websocket.state.ticket:
+                await self.run(websocket)
             return
         # Closed after it was accepted, since a browser hides the reason of a handshake that fails.
         await websocket.accept()
@@ -114,7 +132,6 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         websocket: WebSocket = context["websocket"]
         params: Mapping[str, Any] = context["connection_params"]
         websocket.state.connection_params = params
-        if self._connect is None:
-            return strawberry.UNSET
-        acknowledgement = await self._connect(websocket, params)
+        acknowledgement = None if self._connect is None else await self._connect(websocket, params)
+        self.admission.admit_socket(websocket.state.ticket, websocket)
         return strawberry.UNSET if acknowledgement is None else dict(acknowledgement)

@@ -8,7 +8,7 @@ outlive the operation that it belongs to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, cast
@@ -38,8 +38,11 @@ from nextfire.transport.masking import (
 )
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
+from nextfire.transport.trusted import TrustedDocuments
 from resolvers.event_source import Source
-from schema.limits import Limits
+from schema.limits import TOO_COMPLEX, Limits
+
+DOCUMENTS_KEPT = 128
 
 Refresh = Callable[[Any], Any]
 """Makes of a subscription's context the one for its next event: the same caller, nothing loaded yet."""
@@ -48,14 +51,25 @@ Refresh = Callable[[Any], Any]
 class Engine:
     """Runs the operations of one schema."""
 
-    def __init__(self, schema: strawberry.Schema, limits: Limits, deadline: timedelta, refresh: Refresh | None) -> None:
+    def __init__(
+        self,
+        schema: strawberry.Schema,
+        limits: Limits,
+        deadline: timedelta,
+        refresh: Refresh | None,
+        *,
+        trusted: Mapping[str, str] | None = None,
+        reports_cost: bool = False,
+    ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("The endpoint runs no schema extensions, and no directives of Strawberry's.")
         self._schema = schema
         self._limits = limits
         self._deadline = deadline
         self._refresh = refresh
-        self._documents = Documents(schema._schema, limits)
+        self._reports_cost = reports_cost
+        self._trusted = TrustedDocuments(trusted)
+        self._documents = Documents(schema._schema, limits, size=max(DOCUMENTS_KEPT, len(trusted or ())))
         self._audiences = Audiences(refresh or (lambda context: context), deadline)
 
     @property
@@ -65,7 +79,18 @@ class Engine:
 
     def prepare(self, request: GraphQLRequest) -> Operation:
         """The valid operation that a request names."""
-        return self._documents.operation(request.query, request.operation_name)
+        return self._documents.operation(self._trusted.source(request), request.operation_name)
+
+    def check_cost(self, operation: Operation, request: GraphQLRequest) -> int:
+        """The cost of the operation with the variables of the request. Raises Refused where that is too much."""
+        cost = operation.cost.of(request.variables)
+        if cost > self._limits.max_cost:
+            message = (
+                f"The operation costs {cost:,}, and at most {self._limits.max_cost:,} is allowed: "
+                "ask for smaller pages, select less in them, or ask in several operations."
+            )
+            raise Refused(422, [error_of(message, TOO_COMPLEX, cost=self._cost(cost))])
+        return cost
 
     async def run(
         self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
@@ -81,9 +106,9 @@ class Engine:
         except TimeoutError:
             raise Refused(504, [self._too_late()]) from None
         if isinstance(result, ExperimentalIncrementalExecutionResults):
-            return self._parts(result, deadline)
+            return self._parts(result, deadline, lambda payload: self._with_cost(payload, operation, request))
         done = cast("ExecutionResult", result)
-        return result_payload(done.data, done.errors)
+        return self._with_cost(result_payload(done.data, done.errors), operation, request)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: Any
@@ -119,10 +144,13 @@ class Engine:
         return built
 
     async def _parts(
-        self, result: ExperimentalIncrementalExecutionResults, deadline: float
+        self,
+        result: ExperimentalIncrementalExecutionResults,
+        deadline: float,
+        with_cost: Callable[[Payload], Payload],
     ) -> AsyncGenerator[Payload, None]:
         frames = IncrementalFrames()
-        yield frames.initial(result.initial_result)
+        yield with_cost(frames.initial(result.initial_result))
         async with aclosing(result.subsequent_results) as parts:
             while True:
                 try:
@@ -150,6 +178,14 @@ class Engine:
                     yield result_payload(result.data, result.errors)
         except Exception as error:
             raise Refused(500, exception_errors(error, "graphql.subscribe")) from error
+
+    def _with_cost(self, payload: Payload, operation: Operation, request: GraphQLRequest) -> Payload:
+        if self._reports_cost:
+            payload["extensions"] = {"cost": self._cost(operation.cost.of(request.variables))}
+        return payload
+
+    def _cost(self, requested: int) -> dict[str, int]:
+        return {"requested": requested, "limit": self._limits.max_cost}
 
     def _too_late(self) -> JsonError:
         seconds = f"{self._deadline.total_seconds():g}"

@@ -14,6 +14,7 @@ from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from nextfire.transport.admission import Admission, Ticket
 from nextfire.transport.bounds import Bounds
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
@@ -46,22 +47,24 @@ class HTTPHandler:
     def __init__(
         self,
         engine: Engine,
+        admission: Admission,
         context: Callable[[Any], Awaitable[Any]],
         bounds: Bounds,
         origins: Origins,
         watch: Callable[[Any], Awaitable[NoReturn]] | None = None,
     ) -> None:
         self._engine = engine
+        self._admission = admission
         self._context = context
         self._bounds = bounds
         self._origins = origins
         self._watch = watch
 
-    async def answer(self, request: Request) -> Response:
-        """The answer to one request, whatever comes in."""
+    async def answer(self, request: Request, ticket: Ticket) -> Response:
+        """The answer to one request, whatever comes in. `ticket` is held until it is sent."""
         accept = request.headers.get("accept")
         try:
-            return await self._answer(request, accept)
+            return await self._answer(request, accept, ticket)
         except Refusal as refusal:
             return _json({"errors": refusal.errors}, json_type(accept), refusal.status, refusal.headers)
         except ClientDisconnect:
@@ -73,12 +76,12 @@ class HTTPHandler:
                 status = 400
             return _json({"errors": errors}, json_type(accept), status, _CHALLENGE if status == 401 else None)
 
-    async def _answer(self, request: Request, accept: str | None) -> Response:
+    async def _answer(self, request: Request, accept: str | None, ticket: Ticket) -> Response:
         self._origins.check(request.headers)
         asked = await self._read(request)
         context = await self._context(request)
         try:
-            operation = self._engine.prepare(asked)
+            operation = await self._admission.admit(ticket, asked, context, request)
         except Refusal:
             raise
         except Refused as refused:

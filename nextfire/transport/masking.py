@@ -28,6 +28,7 @@ JsonError = dict[str, Any]
 _log = structlog.get_logger(__name__)
 
 # graphql-core and Strawberry write Python values, class names and the text of exceptions into messages.
+_SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
 _FOUND = re.compile(r"(?:, found|, but encountered error '.*'; found)(?:: .*| null)\.?$.*", re.DOTALL)
 _CANNOT_REPRESENT = re.compile(r"(cannot represent [^:]*): .*", re.DOTALL)
 _MAYBE = re.compile(r"^(?:.*Field '(\w+)' of type|.*Field of type) 'Maybe\[.*", re.DOTALL)
@@ -48,9 +49,9 @@ def exception_errors(error: BaseException, action: str) -> list[JsonError]:
     return field_errors([GraphQLError("", original_error=error)], action)  # type: ignore[arg-type]
 
 
-def error_of(message: str, code: str) -> JsonError:
+def error_of(message: str, code: str, **extensions: Any) -> JsonError:
     """An error with the message and the code that the transport itself wrote."""
-    return {"message": message, "extensions": {"code": code}}
+    return {"message": message, "extensions": {"code": code, **extensions}}
 
 
 def _field_error(error: GraphQLError, action: str) -> JsonError:
@@ -107,5 +108,6 @@ def clean_message(error: GraphQLError) -> str:
         name = f"'{field[1]}'" if field[1] else "A field that may be left out"
         return f"{name} cannot be null: leave it out instead."
     message = message.replace(" not to be None.", " not to be null.")
+    message = _SUGGESTION.sub("", message)  # one rule of graphql-core's makes some whatever it is told
     message = _CANNOT_REPRESENT.sub(r"\1.", message)
     return _FOUND.sub(".", message)

@@ -17,12 +17,16 @@ _SUSPECT_ESCAPE = re.compile(r"\\u(?:0000|[dD][89a-fA-F])")
 
 @dataclass(frozen=True)
 class GraphQLRequest:
-    """The parameters of a request: GraphQL over HTTP, section Request Parameters."""
+    """The parameters of a request: GraphQL over HTTP, section Request Parameters.
+
+    `document_id` names a document that the server keeps; `query` may then be empty.
+    """
 
     query: str
     operation_name: str | None = None
     variables: dict[str, Any] = field(default_factory=dict)
     extensions: dict[str, Any] = field(default_factory=dict)
+    document_id: str | None = None
 
 
 def parse_json(text: str | bytes, what: str) -> Any:
@@ -100,13 +104,24 @@ def request_of_value(value: Any) -> GraphQLRequest:
         raise _bad("Batching is not offered: send one operation in a request.")
     if not isinstance(value, dict):
         raise _bad("A request is a JSON object with the member 'query'.")
-    query = value.get("query")
-    if not isinstance(query, str) or not query.strip():
+    extensions = _map(value, "extensions")
+    document_id = _document_id(value, extensions)
+    query = value.get("query", None if document_id is None else "")
+    if not isinstance(query, str) or (document_id is None and not query.strip()):
         raise _bad("'query' must be a string that holds a GraphQL document.")
     operation_name = value.get("operationName")
     if not isinstance(operation_name, str | None):
         raise _bad("'operationName' must be a string or null.")
-    return GraphQLRequest(query, operation_name or None, _map(value, "variables"), _map(value, "extensions"))
+    return GraphQLRequest(query, operation_name or None, _map(value, "variables"), extensions, document_id)
+
+
+def _document_id(value: dict[str, Any], extensions: dict[str, Any]) -> str | None:
+    identifier = value.get("documentId")
+    if identifier is None and isinstance(persisted := extensions.get("persistedQuery"), dict):
+        identifier = persisted.get("sha256Hash")
+    if not isinstance(identifier, str | None):
+        raise _bad("'documentId' must be a string or null.")
+    return identifier
 
 
 def _map(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as Slot
 
+from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
 from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Refusal, Refused
@@ -35,9 +36,9 @@ UNACCEPTABLE_SUBPROTOCOL = 4406
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 INTERNAL_ERROR = 4500
+TOO_MANY_SOCKETS = 4429
 TRY_AGAIN_LATER = 1013
 TOO_BIG = 1009
-RATE_LIMITED = "RATE_LIMITED"
 _CLOSE_CODES = {
     "UNAUTHENTICATED": UNAUTHORIZED,
     "UNAVAILABLE": TRY_AGAIN_LATER,
@@ -110,6 +111,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
                 self._watching = asyncio.create_task(self._watched(self.view.watch))
         except NextfireError as error:
             await self._turn_away(error)
+        except RateLimited as error:
+            await self.websocket.close(TOO_MANY_SOCKETS, str(error))
         except SocketGone:
             raise
         except Exception as error:  # an application's bug must not show as a traceback
@@ -151,10 +154,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
     async def run_operation(self, operation: Slot[Any, None]) -> None:
         """Run one operation to its end, in its own task."""
         try:
-            async with aclosing(await self._payloads(operation)) as payloads:
-                async for payload in payloads:
-                    await self._send(operation, {"type": "next", "payload": payload})
-                    del payload  # the next one may take days
+            with self.view.admission.ticket() as ticket:
+                async with aclosing(await self._payloads(operation, ticket)) as payloads:
+                    async for payload in payloads:
+                        await self._send(operation, {"type": "next", "payload": payload})
+                        del payload  # the next one may take days
             await self._send(operation, {"type": "complete"})
         except SocketGone:
             return
@@ -165,12 +169,12 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         except Exception as error:  # the last place where an error can still be masked
             await self._send_error(operation, exception_errors(error, "graphql.websocket"))
 
-    async def _payloads(self, slot: Slot[Any, None]) -> AsyncGenerator[Payload, None]:
+    async def _payloads(self, slot: Slot[Any, None], ticket: Ticket) -> AsyncGenerator[Payload, None]:
         """What the operation answers. Nothing of the request is kept, for a subscription can last for days."""
         request, slot.variables = request_of_value(slot.variables), None
-        engine = self.view.engine
-        operation = engine.prepare(request)
-        context = await self.view.context(self.websocket.ws)
+        engine, websocket = self.view.engine, self.websocket.ws
+        context = await self.view.context(websocket)
+        operation = await self.view.admission.admit(ticket, request, context, websocket)
         if operation.subscribes:
             return await engine.subscribe(operation, request, context)
         return only(cast("Payload", await engine.run(operation, request, context)))

@@ -1,0 +1,166 @@
+"""Whether an operation may run now: its cost, what its caller has spent, and what of its caller's runs already.
+
+The application names the caller in `connection.state.caller`; one without a name is known by its address.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self
+
+from starlette.requests import HTTPConnection
+
+from nextfire.transport.documents import Operation
+from nextfire.transport.execution import Engine
+from nextfire.transport.masking import error_of
+from nextfire.transport.rates import RateLimit
+from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.requests import GraphQLRequest
+
+RATE_LIMITED = "RATE_LIMITED"
+INTROSPECTION_DISABLED = "INTROSPECTION_DISABLED"
+COST_OF_A_REFUSAL = 100
+"""What a document costs that is wrong: to find that out takes more than to run a small one."""
+
+MayIntrospect = Callable[[Any], Awaitable[bool]]
+"""Whether the caller of a context may read the schema itself."""
+
+
+class Kind(StrEnum):
+    """What a caller may have several of at a time."""
+
+    OPERATION = "operations"
+    SUBSCRIPTION = "subscriptions"
+    SOCKET = "sockets"
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """How many of each one caller may have at a time in this process; None for any number."""
+
+    operations: int | None = None
+    subscriptions: int | None = None
+    sockets: int | None = None
+
+
+class RateLimited(Refusal):
+    """The caller asks for too much at a time, or within a time. `Retry-After` says when to ask again."""
+
+    def __init__(self, message: str, wait: float = 1.0) -> None:
+        seconds = max(1, math.ceil(wait))
+        super().__init__(429, RATE_LIMITED, message, headers={"retry-after": str(seconds)})
+        self.errors = [error_of(message, RATE_LIMITED, retryAfterSeconds=seconds)]
+
+
+class Ticket:
+    """What one connection or operation holds of its caller's allowances until the end of its block."""
+
+    __slots__ = ("_held", "_runs")
+
+    def __init__(self, runs: Counter[tuple[str, Kind]]) -> None:
+        self._runs = runs
+        self._held: tuple[str, Kind] | None = None
+
+    def take(self, caller: str, kind: Kind, most: int | None) -> None:
+        """Hold one more. Raises `RateLimited` where the caller has the most already."""
+        if most is None:
+            return
+        what = (caller, kind)
+        if self._runs[what] >= most:
+            raise RateLimited(f"You may have {most} {kind} at a time, and have them: end one, or wait for one to end.")
+        self._runs[what] += 1
+        self._held = what
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._held is not None:
+            self._runs[self._held] -= 1
+            if not self._runs[self._held]:
+                del self._runs[self._held]
+            self._held = None
+
+
+class Admission:
+    """Lets the operations of one endpoint in, or refuses them."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        allowances: Allowances,
+        rate_limit: RateLimit | None,
+        may_introspect: MayIntrospect | None,
+    ) -> None:
+        self._engine = engine
+        self._allowances = allowances
+        self._most = {
+            Kind.OPERATION: allowances.operations,
+            Kind.SUBSCRIPTION: allowances.subscriptions,
+            Kind.SOCKET: allowances.sockets,
+        }
+        self._rate_limit = rate_limit
+        self._may_introspect = may_introspect
+        self._runs: Counter[tuple[str, Kind]] = Counter()
+
+    def ticket(self) -> Ticket:
+        """For one request, one operation of a socket, or one socket."""
+        return Ticket(self._runs)
+
+    async def admit(
+        self, ticket: Ticket, request: GraphQLRequest, context: Any, connection: HTTPConnection
+    ) -> Operation:
+        """The operation that the request names. Raises `Refused` with what keeps it from being run."""
+        caller = caller_of(connection)
+        limit = self._rate_limit
+        if limit is not None and (wait := limit.wait(caller)) is not None:
+            raise _spent(limit, wait)
+        try:
+            operation = self._engine.prepare(request)
+            cost = self._engine.check_cost(operation, request)
+            if operation.introspects and self._may_introspect is not None:
+                await self._check_introspection(context, self._may_introspect)
+        except Refused:
+            if limit is not None:
+                await limit.spend(caller, COST_OF_A_REFUSAL)
+            raise
+        kind = Kind.SUBSCRIPTION if operation.subscribes else Kind.OPERATION
+        ticket.take(caller, kind, self._most[kind])
+        if limit is not None and (wait := await limit.spend(caller, cost)) is not None:
+            raise _spent(limit, wait)
+        return operation
+
+    def admit_socket(self, ticket: Ticket, connection: HTTPConnection) -> None:
+        """Raises `RateLimited` for one socket too many."""
+        ticket.take(caller_of(connection), Kind.SOCKET, self._allowances.sockets)
+
+    async def close(self) -> None:
+        """Close what the rate limit is connected to."""
+        if self._rate_limit is not None:
+            await self._rate_limit.close()
+
+    async def _check_introspection(self, context: Any, may_introspect: MayIntrospect) -> None:
+        if not await may_introspect(context):
+            message = "You may not read the schema by __schema and __type here; __typename answers everyone."
+            raise Refused(403, [error_of(message, INTROSPECTION_DISABLED)])
+
+
+def caller_of(connection: HTTPConnection) -> str:
+    """The name that a caller's allowances are counted under."""
+    caller = getattr(connection.state, "caller", None)
+    if isinstance(caller, str):
+        return caller
+    return f"address {connection.client.host}" if connection.client else "nobody"
+
+
+def _spent(limit: RateLimit, wait: float) -> RateLimited:
+    return RateLimited(
+        f"Your operations of the last {limit.window.total_seconds():g} s cost more than {limit.cost:,}, which is what "
+        f"you may spend in that time. Ask again in {max(1, math.ceil(wait))} s, for less: see extensions.cost.",
+        wait,
+    )
