@@ -112,6 +112,14 @@ async def test_a_context_that_fails_ends_the_request(
         (CHOSEN, {"v": {}}, ONE_KEY),
         (CHOSEN, {"v": {"left": None}}, "Value for member field 'left' must be non-null"),
         ("{ chosen(choice: {left: 1, right: 2}) }", None, ONE_KEY),
+        ("{ leaf }", None, "Field 'leaf' of type 'Leaf!' must have a selection of subfields."),
+        ("{ painted(colour: REDD) }", None, "Value 'REDD' does not exist in 'Colour' enum."),
+        ("query($v: Colour!) { painted(colour: $v) }", {"v": "REDD"}, None),
+        ("{ patched(patch: {sise: 1}) }", None, None),
+        (PATCHED, {"v": {"sise": 1}}, None),
+        ("{ hello @skipp(if: true) }", None, "Unknown directive '@skipp'."),
+        ("{ hello @skip(iff: true) }", None, "Unknown argument 'iff' on directive '@skip'."),
+        ("{ ... on Quer { hello } }", None, "Unknown type 'Quer'."),
         ("{ hallo }", None, "Cannot query field 'hallo' on type 'Query'."),
         ("{ hello(nome: 1) }", None, "Unknown argument 'nome' on field 'Query.hello'."),
         ("query($v: Strin) { hello(name: $v) }", {}, "Unknown type 'Strin'."),
@@ -143,6 +151,33 @@ async def test_a_variable_of_a_one_of_in_a_fragment_before_the_operation(served:
     # then
     assert "errors" not in right.json()
     assert wrong.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+async def test_a_masked_error_names_the_request_on_every_transport(served: Served, logged: list[EventDict]) -> None:
+    # given
+    deferred = {"query": "{ leaf { name ... @defer { broken } } }"}
+    asked = [
+        ({"query": "{ broken }"}, "application/json"),
+        ({"query": "{ broken }"}, "application/graphql-response+json"),
+        (deferred, "multipart/mixed"),
+        (deferred, "text/event-stream"),
+        ({"query": "subscription { broken }"}, "text/event-stream"),
+    ]
+
+    # when
+    for number, (body, accept) in enumerate(asked):
+        response = await served.post(body, accept=accept, x_request_id=f"request-{number}")
+        # then
+        assert f'"requestId":"request-{number}"' in response.text, accept
+        assert "hunter2" not in response.text
+    async with served.socket() as socket:
+        response_to_handshake = socket.connection.response
+        assert response_to_handshake is not None
+        for query in ("{ broken }", "subscription { broken }"):
+            await socket.subscribe(query)
+            heard = [await socket.hear(), await socket.hear()]
+            assert response_to_handshake.headers["x-request-id"] in str(heard)
+    assert len(logged) == len(asked) + 2
 
 
 async def test_at_most_five_errors_are_told(served: Served) -> None:

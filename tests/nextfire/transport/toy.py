@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, NewType
 
 import strawberry
@@ -56,6 +57,12 @@ def _clean(value: Any) -> Clean:
 class Patch:
     note: strawberry.Maybe[str]
     size: int = 1
+
+
+@strawberry.enum
+class Colour(Enum):
+    RED = "red"
+    GREEN = "green"
 
 
 @strawberry.input(one_of=True)
@@ -127,6 +134,10 @@ class Query:
     @strawberry.field
     def patched(self, patch: Patch) -> str:
         return repr(patch.note)
+
+    @strawberry.field
+    def painted(self, colour: Colour) -> str:
+        return colour.value
 
     @strawberry.field
     def chosen(self, choice: Choice) -> str:
@@ -247,6 +258,8 @@ class Toy:
         who = request.headers.get("authorization") or params.get("authorization")
         if who == "nobody":
             raise Unauthenticated
+        if who:
+            request.state.caller = who
         if who == "slow":
             await asyncio.Event().wait()
         if who == "crash":

@@ -1,0 +1,155 @@
+"""Counting what callers spend: in this process, and for several in a real Redis."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from structlog.typing import EventDict
+
+from nextfire.processes import free_port
+from nextfire.transport import RateLimit, StoreNotUsable
+from nextfire.transport.rates import Counters
+from tests.waiting import PATIENCE, eventually, wait_until
+
+REDIS = shutil.which("redis-server")
+needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not here: install Debian's redis-server")
+LONG = timedelta(hours=1)
+
+
+@dataclass
+class Redis:
+    """A Redis of the test's own, which can be stopped and started."""
+
+    port: int
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        assert REDIS is not None
+        log = self.directory / "log"
+        log.unlink(missing_ok=True)
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.directory)]
+        self.process = subprocess.Popen([REDIS, *options, "--logfile", str(log)])
+        wait_until(lambda: log.exists() and b"Ready to accept connections" in log.read_bytes())
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+            self.process = None
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    with tempfile.TemporaryDirectory() as directory:
+        server = Redis(free_port(), Path(directory))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@asynccontextmanager
+async def limit_of(cost: int, window: timedelta = LONG, *, store: str | None = None) -> AsyncIterator[RateLimit]:
+    """Waits for its store as long as a busy machine needs."""
+    limit = RateLimit(
+        cost, window, store=store, store_timeout=timedelta(seconds=PATIENCE), ask_store_again_after=timedelta(0)
+    )
+    try:
+        yield limit
+    finally:
+        await limit.close()
+
+
+async def test_each_caller_has_a_budget_of_its_own() -> None:
+    async with limit_of(10) as limit:
+        # when
+        spent = [await limit.spend("a", 4) for _ in range(3)]
+
+        # then
+        assert spent[:2] == [None, None]
+        assert spent[2] is not None
+        assert 0 < spent[2] <= LONG.total_seconds()
+        assert limit.wait("a") is not None
+        assert limit.wait("b") is await limit.spend("b", 10) is None
+
+
+async def test_counters_that_have_ended_are_dropped() -> None:
+    # given
+    counters = Counters()
+    for number in range(100):
+        await counters.incr(f"old-{number}", 0.001)
+
+    # when
+    async def dropped() -> bool | None:
+        await counters.incr("new", 0.001)
+        return True if len(counters._counts) == len(counters._ends) == 1 else None
+
+    # then
+    assert await eventually(dropped)
+
+
+@needs_redis
+async def test_processes_count_together_in_redis(redis: Redis) -> None:
+    async with limit_of(10, store=redis.url) as one, limit_of(10, store=redis.url) as other:
+        # when
+        spent = [await one.spend("a", 6), await other.spend("a", 4), await one.spend("a", 1)]
+
+        # then
+        assert spent[:2] == [None, None]
+        assert spent[2] is not None
+        assert 0 < spent[2] <= LONG.total_seconds()
+        assert await other.spend("b", 10) is None
+        assert await other.spend("a", 1) is not None
+
+
+@needs_redis
+async def test_without_its_store_a_process_counts_for_itself_until_it_is_back(
+    redis: Redis, logged: list[EventDict]
+) -> None:
+    async with limit_of(10, store=redis.url) as limit, limit_of(10, store=redis.url) as other:
+        # given
+        assert await limit.spend("a", 6) is None
+
+        # when it is gone
+        redis.stop()
+        spent = [await limit.spend("a", 6), await limit.spend("a", 4), await limit.spend("b", 11)]
+        # then nobody is refused for it, the limit holds, and it is told once
+        assert spent[:2] == [None, None]
+        assert spent[2] is not None
+        assert [entry["action"] for entry in logged] == ["rate_limit.store_away"]
+
+        # when it is back
+        redis.start()
+
+        async def back() -> bool | None:
+            await limit.spend("c", 1)
+            return True if logged[-1]["action"] == "rate_limit.store_back" else None
+
+        # then they count together again
+        assert await eventually(back)
+        assert await limit.spend("d", 10) is None
+        assert await other.spend("d", 1) is not None
+
+
+async def test_a_store_that_was_never_there_stops_nothing(logged: list[EventDict]) -> None:
+    async with limit_of(10, store=f"redis://127.0.0.1:{free_port()}/0") as limit:
+        assert await limit.spend("a", 10) is None
+        assert await limit.spend("a", 1) is not None
+    assert [entry["action"] for entry in logged] == ["rate_limit.store_away"]
+
+
+def test_an_address_of_no_store_is_refused() -> None:
+    with pytest.raises(StoreNotUsable):
+        RateLimit(10, store="nowhere://127.0.0.1")
