@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from pydantic import SecretStr
 
 from nextfire.__main__ import main
 from nextfire.app import create_app
@@ -87,7 +88,11 @@ def test_the_api_does_not_start_with_a_bad_manifest(tmp_path: Path) -> None:
     # when
     with pytest.raises(NotConfigured) as refused:
         create_app(
-            Settings(database_url="postgresql://nobody@127.0.0.1:9/nothing", auth=AuthMode.OPEN, trusted_documents=path)
+            Settings(
+                database_url=SecretStr("postgresql://nobody@127.0.0.1:9/nothing"),
+                auth=AuthMode.OPEN,
+                trusted_documents=path,
+            )
         )
 
     # then: named, and the good one is not
