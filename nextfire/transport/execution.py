@@ -43,6 +43,8 @@ from resolvers.event_source import Source
 from schema.limits import TOO_COMPLEX, Limits
 
 DOCUMENTS_KEPT = 128
+LARGEST_COST = 2**53
+"""What is told of a cost that is larger: sizes in variables can make it one of a hundred digits."""
 
 Refresh = Callable[[Any], Any]
 """Makes of a subscription's context the one for its next event: the same caller, nothing loaded yet."""
@@ -83,7 +85,7 @@ class Engine:
 
     def check_cost(self, operation: Operation, request: GraphQLRequest) -> int:
         """The cost of the operation with the variables of the request. Raises Refused where that is too much."""
-        cost = operation.cost.of(request.variables)
+        cost = min(operation.cost.of(request.variables), LARGEST_COST)
         if cost > self._limits.max_cost:
             message = (
                 f"The operation costs {cost:,}, and at most {self._limits.max_cost:,} is allowed: "
@@ -106,9 +108,9 @@ class Engine:
         except TimeoutError:
             raise Refused(504, [self._too_late()]) from None
         if isinstance(result, ExperimentalIncrementalExecutionResults):
-            return self._parts(result, deadline, lambda payload: self._with_cost(payload, operation, request))
+            return self._parts(result, deadline, self._extensions(operation, request))
         done = cast("ExecutionResult", result)
-        return self._with_cost(result_payload(done.data, done.errors), operation, request)
+        return result_payload(done.data, done.errors) | self._extensions(operation, request)
 
     async def subscribe(
         self, operation: Operation, request: GraphQLRequest, context: Any
@@ -144,13 +146,10 @@ class Engine:
         return built
 
     async def _parts(
-        self,
-        result: ExperimentalIncrementalExecutionResults,
-        deadline: float,
-        with_cost: Callable[[Payload], Payload],
+        self, result: ExperimentalIncrementalExecutionResults, deadline: float, extensions: Payload
     ) -> AsyncGenerator[Payload, None]:
         frames = IncrementalFrames()
-        yield with_cost(frames.initial(result.initial_result))
+        yield frames.initial(result.initial_result) | extensions
         async with aclosing(result.subsequent_results) as parts:
             while True:
                 try:
@@ -179,10 +178,8 @@ class Engine:
         except Exception as error:
             raise Refused(500, exception_errors(error, "graphql.subscribe")) from error
 
-    def _with_cost(self, payload: Payload, operation: Operation, request: GraphQLRequest) -> Payload:
-        if self._reports_cost:
-            payload["extensions"] = {"cost": self._cost(operation.cost.of(request.variables))}
-        return payload
+    def _extensions(self, operation: Operation, request: GraphQLRequest) -> Payload:
+        return {"extensions": {"cost": self._cost(operation.cost.of(request.variables))}} if self._reports_cost else {}
 
     def _cost(self, requested: int) -> dict[str, int]:
         return {"requested": requested, "limit": self._limits.max_cost}
