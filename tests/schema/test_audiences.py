@@ -15,13 +15,14 @@ from nextfire.transport.frames import Payload
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
 from resolvers.context import Context
+from schema import build_schema
 from schema.limits import DEFAULT_LIMITS
 from services.authorization import RoleAuthorizer
 from services.errors import Unavailable
 from services.feed_event import Cursor
 from services.principals import OPEN_ACCOUNT, Actor, Role
 from tests.provider.scripted import CHECK, ScriptedProvider
-from tests.schema.api import SCHEMA, Api
+from tests.schema.api import Api
 from tests.services.feeding import connected, staged, until
 from tests.waiting import PATIENCE
 
@@ -69,7 +70,7 @@ class Counted:
 
 
 def engine_of(deadline: float = PATIENCE) -> Engine:
-    return Engine(SCHEMA, DEFAULT_LIMITS, timedelta(seconds=deadline), Context.fresh)
+    return Engine(build_schema(schedules=True), DEFAULT_LIMITS, timedelta(seconds=deadline), Context.fresh)
 
 
 def counted(api: Api, method: str = "get_many", **parts: Any) -> tuple[Api, Counted]:
