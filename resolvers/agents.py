@@ -59,7 +59,7 @@ async def page(
     agents, actor = context.services.agents, context.actor
     readable = replace(filter, readable=await permissions.readable(context, ResourceType.AGENT))
     found = await agents.page(actor, readable, order.column, window)
-    permissions.found_readable(context, (agent_resource(agent.id) for agent in found.items))
+    permissions.found_readable(context, ResourceType.AGENT, lambda: (agent_resource(each.id) for each in found.items))
     return paging.listing(
         found,
         order,

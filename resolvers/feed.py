@@ -14,7 +14,8 @@ from services.feed_event import Event, EventKind
 from services.run import Run, RunStatus, RunTrigger
 from services.runs import RunFilter
 from services.schedule import Schedule
-from services.schedule_queries import Revision, ScheduleFilter
+from services.schedule_queries import Revision
+from services.schedule_statements import ScheduleFilter
 
 
 @dataclass(frozen=True, slots=True)

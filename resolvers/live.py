@@ -37,7 +37,7 @@ async def next_fires(
         raise InvalidInput.of(f"From 1 to {MAX_SIZE}; this is {first}.", "first")
     if values is None:
         return None
-    spec = compile_cadence(schedule.definition.cadence)
+    spec = compile_cadence(schedule.cadence)
     skipped = await skips(context, schedule)
     to_come = chain(values.next_fires, _beyond(schedule, values, spec))
     return list(islice((at for at in to_come if not _is_skipped(spec, at, skipped)), first))
@@ -48,8 +48,7 @@ def _beyond(schedule: Schedule, values: LiveValues, spec: Spec) -> Iterator[date
     if values.paused or schedule.deleted_at is not None:
         return iter(())
     last = values.next_fires[-1] if values.next_fires else datetime.now(UTC)
-    window = schedule.definition
-    return fires(spec, last, start=window.start_at, end=window.end_at)
+    return fires(spec, last, start=schedule.row["start_at"], end=schedule.row["end_at"])
 
 
 def _is_skipped(spec: Spec, at: datetime, skipped: tuple[datetime, ...]) -> bool:

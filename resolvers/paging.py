@@ -101,6 +101,8 @@ class Listing(Generic[T]):
     has_next: bool
     has_previous: bool
     count: Callable[[], Awaitable[int]]
+    total: int | None = None
+    """The size of the whole list where the page was read with it."""
 
 
 def listing(
@@ -108,9 +110,10 @@ def listing(
     order: Order,
     key: Callable[[T], keyset.Key],
     count: Callable[[], Awaitable[int]],
+    total: int | None = None,
 ) -> Listing[T]:
     cursors = [order.cursor(key(item)) for item in page.items]
-    return Listing(page.items, cursors, page.has_next, page.has_previous, count)
+    return Listing(page.items, cursors, page.has_next, page.has_previous, count, total)
 
 
 def window(asked: Slice, order: Order, *path: str) -> keyset.Window:

@@ -3,7 +3,7 @@ reading is denied too. What is not there is asked about all the same, so that th
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -114,12 +114,16 @@ async def readable_runs(context: Context) -> ReadableRuns | None:
     return None if schedules is None and agents is None else ReadableRuns(schedules, agents)
 
 
-def found_readable(context: Context, resources: Iterable[Resource]) -> None:
+def sees_all(context: Context, type: ResourceType) -> bool:
+    """Whether it is known that the caller may see everything of that type in its account."""
+    return context.services.authorizer.known(context.actor, READS[type]) is True
+
+
+def found_readable(context: Context, type: ResourceType, resources: Callable[[], Iterable[Resource]]) -> None:
     """These came from a list that only holds what the caller may read: nobody needs to be asked again."""
-    for resource in resources:
-        action = READS[resource.type]
-        if context.services.authorizer.known(context.actor, action) is None:
-            context.loaders.allowed.prime(Question(action, resource), True)
+    if context.services.authorizer.known(context.actor, READS[type]) is None:
+        for resource in resources():
+            context.loaders.allowed.prime(Question(READS[resource.type], resource), True)
 
 
 async def require_registration(context: Context) -> None:
@@ -170,17 +174,34 @@ async def of_schedule(context: Context, schedule: Schedule) -> ScheduleVerdicts:
     if schedule.deleted_at is not None:
         gone = Verdict(DELETED)
         return ScheduleVerdicts(update=gone, delete=gone, trigger=gone)
+    if (known := known_of_schedules(context)) is not None:
+        return known
     resource = schedule_resource(schedule.agent_id, schedule.id)
 
     async def verdict(action: Action) -> Verdict:
-        if await may(context, action, resource):
-            return Verdict()
-        return Verdict(Forbidden(action.verb, "schedule").message)
+        return _verdict(action, await may(context, action, resource))
 
     update, delete, trigger = await asyncio.gather(
         *(verdict(action) for action in (UPDATE_SCHEDULE, DELETE_SCHEDULE, TRIGGER_SCHEDULE))
     )
     return ScheduleVerdicts(update=update, delete=delete, trigger=trigger)
+
+
+def known_of_schedules(context: Context) -> ScheduleVerdicts | None:
+    """What holds for every schedule that is not deleted; None where each has to be asked about."""
+    known = context.services.authorizer.known
+    verdicts = []
+    for action in (UPDATE_SCHEDULE, DELETE_SCHEDULE, TRIGGER_SCHEDULE):
+        allowed = known(context.actor, action)
+        if allowed is None:
+            return None
+        verdicts.append(_verdict(action, allowed))
+    update, delete, trigger = verdicts
+    return ScheduleVerdicts(update=update, delete=delete, trigger=trigger)
+
+
+def _verdict(action: Action, allowed: bool) -> Verdict:
+    return Verdict() if allowed else Verdict(Forbidden(action.verb, "schedule").message)
 
 
 def of_run(run: Run | None) -> Resource:

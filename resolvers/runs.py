@@ -8,7 +8,7 @@ from resolvers import paging, permissions
 from resolvers.context import Context
 from resolvers.ids import Kind, key_of
 from services import keyset
-from services.authorization import RUN_AGENT, TRIGGER_SCHEDULE
+from services.authorization import RUN_AGENT, TRIGGER_SCHEDULE, ResourceType
 from services.errors import Issue
 from services.manual_runs import AgentRunRequest
 from services.run import Attempt, Message, Resolution, Run, Task, TaskCancellation
@@ -66,7 +66,8 @@ async def _page(context: Context, filter: RunFilter, order: paging.Order, window
     """Of runs that the caller may see, which is either what the filter says or known already."""
     runs, actor = context.services.runs, context.actor
     found = await runs.page(actor, filter, window)
-    permissions.found_readable(context, (permissions.of_run(run) for run in found.items))
+    for owner in (ResourceType.SCHEDULE, ResourceType.AGENT):
+        permissions.found_readable(context, owner, lambda: map(permissions.of_run, found.items))
     return paging.listing(found, order, key=lambda run: (run.fire_at, run.id), count=lambda: runs.count(actor, filter))
 
 

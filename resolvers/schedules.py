@@ -20,7 +20,8 @@ from services.backfills import Span
 from services.definition import Difference
 from services.errors import Issue
 from services.schedule import Definition, Schedule
-from services.schedule_queries import Revision, ScheduleFilter
+from services.schedule_queries import Along, Revision
+from services.schedule_statements import Reading, ScheduleFilter
 from services.schedules import ScheduleChanges
 
 CREATED_AT, UPDATED_AT, NAME = "created_at", "updated_at", "name"
@@ -40,48 +41,73 @@ async def by_key(context: Context, schedule_id: UUID) -> Schedule | None:
     return schedule if await permissions.may_see_schedule(context, schedule_id, schedule) else None
 
 
-async def by_id(context: Context, text: str) -> Schedule | None:
-    return await by_key(context, key_of(Kind.SCHEDULE, text))
+async def by_id(context: Context, text: str, reading: Reading) -> tuple[Schedule | None, Along]:
+    """The schedule, read as asked, with what is read along with it."""
+    schedule_id = key_of(Kind.SCHEDULE, text)
+    schedule, along = await context.services.schedule_queries.get(context.actor, schedule_id, reading)
+    return await _if_seen(context, schedule_id, schedule, along)
 
 
-async def by_name(context: Context, agent_id: str, name: str) -> Schedule | None:
+async def by_name(context: Context, agent_id: str, name: str, reading: Reading) -> tuple[Schedule | None, Along]:
     """The live schedule of that agent and name; a text that is no name is no schedule's."""
-    schedule = None
+    schedule, along = None, Along()
     if fields.NAME_PATTERN.fullmatch(name):
         queries = context.services.schedule_queries
-        schedule = await queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name)
-    schedule_id = schedule.id if schedule else NOBODY
-    return schedule if await permissions.may_see_schedule(context, schedule_id, schedule) else None
+        schedule, along = await queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name, reading)
+    return await _if_seen(context, schedule.id if schedule else NOBODY, schedule, along)
+
+
+async def _if_seen(
+    context: Context, schedule_id: UUID, schedule: Schedule | None, along: Along
+) -> tuple[Schedule | None, Along]:
+    if not await permissions.may_see_schedule(context, schedule_id, schedule):
+        return None, Along()
+    return schedule, _loaded(context, along)
 
 
 async def page(
-    context: Context, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, *, skips: bool
-) -> paging.Listing[Schedule]:
-    """With `skips`, the page's skipped fires are loaded along with it. Raises `InvalidInput`."""
+    context: Context, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, reading: Reading
+) -> tuple[paging.Listing[Schedule], Along]:
+    """A page with what is read along with it, in one statement. Raises `InvalidInput`."""
     check_filter(filter)
     window = paging.window(asked, order)
     queries, actor = context.services.schedule_queries, context.actor
     readable = replace(filter, readable=await permissions.readable(context, ResourceType.SCHEDULE))
-    if skips:
-        found, skipped = await queries.page_with_skips(actor, readable, order.column, window)
-        context.loaders.skips.prime_many(skipped)
-    else:
-        found = await queries.page(actor, readable, order.column, window)
-    permissions.found_readable(context, (schedule_resource(each.agent_id, each.id) for each in found.items))
-    return paging.listing(
+    found, along = await queries.page(actor, readable, order.column, window, reading)
+    permissions.found_readable(
+        context, ResourceType.SCHEDULE, lambda: (schedule_resource(each.agent_id, each.id) for each in found.items)
+    )
+    listing = paging.listing(
         found,
         order,
-        key=lambda schedule: (_sorted_by(schedule, order.column), schedule.id),
+        key=lambda schedule: (getattr(schedule, order.column), schedule.id),
         count=lambda: queries.count(actor, readable),
+        total=along.total,
     )
+    return listing, _loaded(context, along)
 
 
 async def page_of_agent(
-    context: Context, agent_id: UUID, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, *, skips: bool
-) -> paging.Listing[Schedule]:
+    context: Context, agent_id: UUID, filter: ScheduleFilter, order: paging.Order, asked: paging.Slice, reading: Reading
+) -> tuple[paging.Listing[Schedule], Along]:
     """As `page`."""
     within = filter.agent_ids is None or agent_id in filter.agent_ids
-    return await page(context, replace(filter, agent_ids=(agent_id,) if within else ()), order, asked, skips=skips)
+    return await page(context, replace(filter, agent_ids=(agent_id,) if within else ()), order, asked, reading)
+
+
+def _loaded(context: Context, along: Along) -> Along:
+    """What was read along and the caller may see without being asked about; the rest is for the loaders to give."""
+    loaders = context.loaders
+    if along.skips is not None:
+        loaders.skips.prime_many(along.skips)
+    agents, last_runs = along.agents, along.last_runs
+    if agents is not None and not permissions.sees_all(context, ResourceType.AGENT):
+        loaders.agent.prime_many(agents)
+        agents = None
+    if last_runs is not None and not permissions.sees_all(context, ResourceType.SCHEDULE):
+        loaders.last_run.prime_many(last_runs)
+        last_runs = None
+    return replace(along, agents=agents, last_runs=last_runs)
 
 
 def check_filter(filter: ScheduleFilter) -> None:
@@ -96,10 +122,6 @@ def check_filter(filter: ScheduleFilter) -> None:
         (filter.created_by, ("filter", "createdBy")),
         *labels,
     )
-
-
-def _sorted_by(schedule: Schedule, column: str) -> object:
-    return schedule.definition.name if column == NAME else getattr(schedule, column)
 
 
 async def changes(context: Context, schedule: Schedule, asked: paging.Slice) -> paging.Listing[Revision]:

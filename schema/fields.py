@@ -1,7 +1,8 @@
 """The decorators of fields that a method answers, typed; and the part of the schema that can be absent."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from enum import Enum
+from typing import Any, Literal, TypeVar
 
 import strawberry
 from strawberry.types.field import StrawberryField
@@ -11,14 +12,27 @@ from schema.cost import LIVE, weighing
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 _SCHEDULES = "schedules"
+_READY = "ready"
 
 
-def resolved(description: str, *, schedules: bool = False, weight: int | None = None) -> Callable[[Method], Method]:
+class NotRead(Enum):
+    """Stands for what has to be read yet."""
+
+    NOT_READ = "NOT_READ"
+
+
+NOT_READ: Literal[NotRead.NOT_READ] = NotRead.NOT_READ
+
+
+def resolved(
+    description: str, *, schedules: bool = False, weight: int | None = None, ready: str | None = None
+) -> Callable[[Method], Method]:
     """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside.
 
-    `weight` is what it counts with in the cost of an operation; by default what its type does.
+    `weight` is what it counts with in the cost of an operation; by default what its type does. `ready` is the attribute
+    that holds its value where it has been read already; the method is not called then.
     """
-    metadata = {_SCHEDULES: schedules} | ({} if weight is None else weighing(weight))
+    metadata = {_SCHEDULES: schedules, _READY: ready} | ({} if weight is None else weighing(weight))
 
     def decorate(method: Method) -> Method:
         field: Any = strawberry.field(method, description=description, metadata=metadata)
@@ -40,6 +54,11 @@ def subscription(description: str) -> Callable[[Method], Method]:
         return answer
 
     return decorate
+
+
+def ready_attribute(field: StrawberryField) -> str | None:
+    attribute: str | None = field.metadata.get(_READY)
+    return attribute
 
 
 def is_offered(field: StrawberryField, *, schedules: bool) -> bool:

@@ -14,7 +14,7 @@ from resolvers.ids import Kind, key_of
 from schema.enums import AgentOrderField, OrderDirection, RunOrderField, ScheduleOrderField
 from schema.pages import given
 from schema.reading import Reader
-from services import agents, runs, schedule_queries
+from services import agents, runs, schedule_statements
 from services.agent import AgentProtocol, AgentStatus
 from services.run import RunStatus, RunTrigger
 from services.schedule import ClockStatus, ScheduleState
@@ -132,14 +132,14 @@ def agent_filter(filter: AgentFilter | None) -> agents.AgentFilter:
     )
 
 
-def schedule_filter(filter: ScheduleFilter | None) -> schedule_queries.ScheduleFilter:
+def schedule_filter(filter: ScheduleFilter | None) -> schedule_statements.ScheduleFilter:
     """Raises `InvalidInput`."""
     if filter is None or filter is ABSENT:
-        return schedule_queries.ScheduleFilter()
+        return schedule_statements.ScheduleFilter()
     reader = Reader()
     updated_since = reader.time(given(filter.updated_since), "filter", "updatedSince")
     reader.finish()
-    return schedule_queries.ScheduleFilter(
+    return schedule_statements.ScheduleFilter(
         agent_ids=_keys(Kind.AGENT, filter.agent_ids),
         states=_tuple(filter.states),
         search=given(filter.search),

@@ -1,6 +1,7 @@
 """Agents, schedules, runs and tasks, and what leads from one to another. They refer to each other, so they share a
 module; their plain attributes stand in `schema.records`."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated
 
@@ -9,12 +10,12 @@ import strawberry
 from resolvers import agents, feed, links, live, permissions, runs, schedules
 from resolvers.context import Context
 from schema.cost import LIVE, sizing
-from schema.fields import live_attribute, resolved
+from schema.fields import NOT_READ, NotRead, live_attribute, resolved
 from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter, schedule_filter, schedule_order
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
-from schema.selection import mentions, selected
+from schema.selection import mentioned, selected
 from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import DeliveryMethod
 from services.live import Live, LiveStatus
@@ -22,12 +23,27 @@ from services.run import AttemptOutcome, RunStatus
 from services.run import TaskCancellation as TaskCancellationValue
 from services.schedule import ClockStatus, clock_id
 from services.schedule import Schedule as ScheduleValue
+from services.schedule_queries import Along
+from services.schedule_statements import Reading
 
 Info = strawberry.Info[Context, None]
 ABSENT = strawberry.UNSET
 
 COUNTERS = frozenset({"fireCount", "overlapSkippedCount", "missedCatchUpCount", "runningWorkflowCount"})
 """What only describe tells, one call for each schedule."""
+
+PART_FIELDS = {
+    "cadence": {"cadence", "live"},
+    "clock": {"clock", "live"},
+    "initial_input": {"initialInput"},
+    "task_params": {"taskParams"},
+    "task_metadata": {"taskMetadata"},
+    "labels": {"labels"},
+    "creator": {"creator"},
+}
+"""The fields that need a part of a schedule."""
+
+AGENT_FIELDS = frozenset({"agent", "deliveryMethod"})
 
 SKIP_FIELDS = frozenset({"nextFireAt", "nextFires", "skippedFires"})
 """What needs to know the skipped fires."""
@@ -50,15 +66,16 @@ class Agent(AgentRecord):
         last: Last = ABSENT,
         before: Before = ABSENT,
     ) -> "Connection[Schedule]":
-        listing = await schedules.page_of_agent(
+        reading = reading_of(info, listed=True)
+        listing, along = await schedules.page_of_agent(
             info.context,
             self.value.id,
             schedule_filter(filter),
             schedule_order(order_by),
             asked(first, after, last, before),
-            skips=mentions(info._raw_info, SKIP_FIELDS),
+            reading,
         )
-        return Connection.of(listing, Schedule.of)
+        return Connection.of(listing, shown(info, reading, along))
 
 
 @strawberry.type(
@@ -159,15 +176,21 @@ class LiveSchedule:
     "source of truth; `live` is read from Temporal."
 )
 class Schedule(ScheduleRecord):
+    ready_agent: strawberry.Private[Agent | NotRead | None] = NOT_READ
+    ready_delivery_method: strawberry.Private[DeliveryMethod | NotRead] = NOT_READ
+    ready_last_run: strawberry.Private["Run | NotRead | None"] = NOT_READ
+    ready_viewer_can: strawberry.Private[SchedulePermissions | NotRead] = NOT_READ
+
     @resolved(
         "The agent that it runs; a deleted one too. Null where the caller may not see it. Read from Postgres, in one "
-        "statement for a page."
+        "statement for a page.",
+        ready="ready_agent",
     )
     async def agent(self, info: Info) -> Agent | None:
         found = await agents.by_key(info.context, self.value.agent_id)
         return Agent.of(found) if found else None
 
-    @resolved("How the input reaches the agent; follows from the agent's protocol.")
+    @resolved("How the input reaches the agent; follows from the agent's protocol.", ready="ready_delivery_method")
     async def delivery_method(self, info: Info) -> DeliveryMethod:
         return await agents.delivery_method(info.context, self.value.agent_id)
 
@@ -175,7 +198,7 @@ class Schedule(ScheduleRecord):
     def clock(self) -> Clock:
         return Clock.of(self.value)
 
-    @resolved("What the caller may do with it, and if not, why.")
+    @resolved("What the caller may do with it, and if not, why.", ready="ready_viewer_can")
     async def viewer_can(self, info: Info) -> SchedulePermissions:
         return SchedulePermissions.of(await permissions.of_schedule(info.context, self.value))
 
@@ -188,7 +211,10 @@ class Schedule(ScheduleRecord):
         counters = not COUNTERS.isdisjoint(selected(info._raw_info))
         return LiveSchedule.of(self.value, await live.read(info.context, self.value, counters=counters))
 
-    @resolved("Its run with the latest fire; null before the first. Read from Postgres, in one statement for a page.")
+    @resolved(
+        "Its run with the latest fire; null before the first. Read from Postgres, in one statement for a page.",
+        ready="ready_last_run",
+    )
     async def last_run(self, info: Info) -> "Run | None":
         found = await runs.last_of(info.context, self.value.id)
         return Run.of(found) if found else None
@@ -341,3 +367,37 @@ class FireStatusEvent:
 @strawberry.type(description="One page of what has happened to a run, read from the event log in Postgres.")
 class FireStatusConnection(Connection[FireStatusEvent]):
     pass
+
+
+def reading_of(info: Info, *, listed: bool = False) -> Reading:
+    """What has to be read of schedules, and along with them, for what is selected below the current field."""
+    names = mentioned(info._raw_info)
+    return Reading(
+        parts=frozenset(part for part, fields in PART_FIELDS.items() if not fields.isdisjoint(names)),
+        agent=not AGENT_FIELDS.isdisjoint(names),
+        last_run="lastRun" in names,
+        skips=not SKIP_FIELDS.isdisjoint(names),
+        total=listed and "totalCount" in names and "totalCount" in selected(info._raw_info),
+    )
+
+
+def shown(info: Info, reading: Reading, along: Along) -> Callable[[ScheduleValue], Schedule]:
+    """Makes what is shown of a schedule from what was read of it, and along with it."""
+    known = permissions.known_of_schedules(info.context)
+    viewer_can = SchedulePermissions.of(known) if known is not None else None
+    agents = {key: Agent.of(each) for key, each in (along.agents or {}).items()}
+    parts = reading.parts
+
+    def make(value: ScheduleValue) -> Schedule:
+        schedule = Schedule.of(value, parts)
+        if along.agents is not None and (agent := agents.get(value.agent_id)) is not None:
+            schedule.ready_agent = agent
+            schedule.ready_delivery_method = agent.delivery_method
+        if along.last_runs is not None:
+            last_run = along.last_runs[value.id]
+            schedule.ready_last_run = Run.of(last_run) if last_run is not None else None
+        if viewer_can is not None and value.deleted_at is None:
+            schedule.ready_viewer_can = viewer_can
+        return schedule
+
+    return make

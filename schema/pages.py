@@ -7,7 +7,7 @@ import strawberry
 
 from resolvers.paging import DEFAULT_SIZE, MAX_SIZE, Listing, Slice
 from schema.cost import LIVE, sizing
-from schema.fields import resolved
+from schema.fields import NOT_READ, NotRead, resolved
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -65,7 +65,13 @@ class Connection(Generic[T]):
     page_info: PageInfo = strawberry.field(description="Where the page lies in its list.")
     count: strawberry.Private[Callable[[], Awaitable[int]]]
 
-    @resolved("How many items the whole list has now. Counted in Postgres only when selected.", weight=LIVE)
+    ready_total: strawberry.Private[int | NotRead] = NOT_READ
+
+    @resolved(
+        "How many items the whole list has now. Counted in Postgres only when selected.",
+        weight=LIVE,
+        ready="ready_total",
+    )
     async def total_count(self) -> int:
         return await self.count()
 
@@ -83,6 +89,7 @@ class Connection(Generic[T]):
                 end_cursor=cursors[-1] if cursors else None,
             ),
             count=listing.count,
+            ready_total=NOT_READ if listing.total is None else listing.total,
         )
 
 

@@ -25,13 +25,13 @@ from schema.filters import (
     schedule_filter,
     schedule_order,
 )
-from schema.graph import SKIP_FIELDS, Agent, Info, Run, Schedule, Task
+from schema.graph import Agent, Info, Run, Schedule, Task, reading_of, shown
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.previews import CadencePreview, CadencePreviewResult
 from schema.reading import Reader
 from schema.records import Node
 from schema.schedule_inputs import CadenceInput, cadence
-from schema.selection import mentions, selected_at_root
+from schema.selection import selected_at_root
 from schema.values import Principal
 from services.agent import Agent as AgentValue
 from services.errors import InvalidInput
@@ -167,12 +167,12 @@ class Query:
         info: Info,
         by: Annotated[ScheduleRef, strawberry.argument(description="By its id, or by its agent and name.")],
     ) -> Schedule | None:
-        context = await _context(info)
+        context, reading = await _context(info), reading_of(info)
         if named := given(by.named):
-            found = await schedules.by_name(context, named.agent_id, named.name)
+            found, along = await schedules.by_name(context, named.agent_id, named.name, reading)
         else:
-            found = await schedules.by_id(context, given(by.id))
-        return Schedule.of(found) if found else None
+            found, along = await schedules.by_id(context, given(by.id), reading)
+        return shown(info, reading, along)(found) if found else None
 
     @resolved("The schedules of the account, the newest first unless sorted otherwise. From Postgres.", schedules=True)
     async def schedules(
@@ -190,10 +190,9 @@ class Query:
         before: Before = ABSENT,
     ) -> Connection[Schedule]:
         page = asked(first, after, last, before)
-        skips = mentions(info._raw_info, SKIP_FIELDS)
-        context = await _context(info)
-        listing = await schedules.page(context, schedule_filter(filter), schedule_order(order_by), page, skips=skips)
-        return Connection.of(listing, Schedule.of)
+        context, reading = await _context(info), reading_of(info, listed=True)
+        listing, along = await schedules.page(context, schedule_filter(filter), schedule_order(order_by), page, reading)
+        return Connection.of(listing, shown(info, reading, along))
 
     @resolved("One run; null where there is none for this caller. Read from Postgres.", schedules=True)
     async def run(

@@ -2,7 +2,7 @@
 them in `schema.graph`."""
 
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 import strawberry
 
@@ -13,6 +13,14 @@ from services import agent, run, schedule
 from services.agent import AgentProtocol, AgentStatus, DeliveryMethod
 from services.run import RunStatus, RunTrigger, SkipReason
 from services.schedule import Author, MissedFirePolicy, OnUnknown, OverlapPolicy, ScheduleState
+from services.schedule_rows import ALL_PARTS
+
+ABSENT: Any = strawberry.UNSET
+"""Stands in an attribute that nobody asks for."""
+
+_OVERLAP_POLICIES = {each.value: each for each in OverlapPolicy}
+_MISSED_FIRE_POLICIES = {each.value: each for each in MissedFirePolicy}
+_ON_UNKNOWN = {each.value: each for each in OnUnknown}
 
 
 @strawberry.interface(description="Anything that can be read again by its id.")
@@ -102,33 +110,34 @@ class ScheduleRecord(Node):
     value: strawberry.Private[schedule.Schedule]
 
     @classmethod
-    def of(cls, value: schedule.Schedule) -> Self:
-        d = value.definition
+    def of(cls, value: schedule.Schedule, parts: frozenset[str] = ALL_PARTS) -> Self:
+        """Of a schedule that was read in part, these parts."""
+        row = value.row
         return cls(
-            id=strawberry.ID(encode(Kind.SCHEDULE, value.id)),
-            name=d.name,
-            description=d.description,
-            cadence=cadence_of(d.cadence),
-            start_at=d.start_at,
-            end_at=d.end_at,
-            jitter_seconds=int(d.jitter.total_seconds()),
-            overlap_policy=d.overlap_policy,
-            missed_fire_policy=d.missed_fire_policy,
-            catch_up_window_seconds=int(d.catch_up_window.total_seconds()),
-            on_unknown=d.on_unknown,
-            retry_horizon_seconds=int(d.retry_horizon.total_seconds()),
-            paused=d.paused,
-            pause_note=d.pause_note,
-            pause_after_failures=d.pause_after_failures,
+            id=strawberry.ID(f"Schedule:{value.id}"),
+            name=row["name"],
+            description=row["description"],
+            cadence=cadence_of(value.cadence) if "cadence" in parts else ABSENT,
+            start_at=row["start_at"],
+            end_at=row["end_at"],
+            jitter_seconds=row["jitter_seconds"],
+            overlap_policy=_OVERLAP_POLICIES[row["overlap_policy"]],
+            missed_fire_policy=_MISSED_FIRE_POLICIES[row["missed_fire_policy"]],
+            catch_up_window_seconds=row["catch_up_window_seconds"],
+            on_unknown=_ON_UNKNOWN[row["on_unknown"]],
+            retry_horizon_seconds=row["retry_horizon_seconds"],
+            paused=row["paused"],
+            pause_note=row["pause_note"],
+            pause_after_failures=row["pause_after_failures"],
             state=value.state(datetime.now(UTC)),
-            initial_input=InitialInput.of(d.initial_input),
-            task_params=None if d.task_params is None else JSON(d.task_params),
-            task_metadata=None if d.task_metadata is None else JSON(d.task_metadata),
-            labels=[Label(key=key, value=text) for key, text in d.labels],
-            creator=Principal.of(value.creator),
+            initial_input=InitialInput.of_json(row["initial_input"]) if "initial_input" in parts else ABSENT,
+            task_params=row["task_params"] if "task_params" in parts else ABSENT,
+            task_metadata=row["task_metadata"] if "task_metadata" in parts else ABSENT,
+            labels=[Label(**label) for label in row["labels"]] if "labels" in parts else ABSENT,
+            creator=Principal.of(value.creator) if "creator" in parts else ABSENT,
             version=value.version,
-            created_at=value.created_at,
-            updated_at=value.updated_at,
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
             deleted_at=value.deleted_at,
             value=value,
         )

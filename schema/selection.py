@@ -27,20 +27,21 @@ def selected_at_root(info: GraphQLResolveInfo[Any]) -> set[str]:
     return _names(info, [info.operation.selection_set])
 
 
-def mentions(info: GraphQLResolveInfo[Any], names: frozenset[str]) -> bool:
-    """Whether any of the names is selected somewhere below the current field."""
+def mentioned(info: GraphQLResolveInfo[Any]) -> set[str]:
+    """The names of all fields below the current one, those that are not included as well."""
     waiting = [each for node in info.field_nodes if (each := node.selection_set) is not None]
+    names: set[str] = set()
     seen: set[str] = set()
     while waiting:
         for node in waiting.pop().selections:
-            if isinstance(node, FieldNode) and node.name.value in names:
-                return True
+            if isinstance(node, FieldNode):
+                names.add(node.name.value)
             if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
                 waiting.append(node.selection_set)
             elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
                 seen.add(node.name.value)
                 waiting.append(info.fragments[node.name.value].selection_set)
-    return False
+    return names
 
 
 def _names(info: GraphQLResolveInfo[Any], waiting: list[SelectionSetNode]) -> set[str]:

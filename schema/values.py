@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
 import strawberry
 
@@ -10,7 +10,7 @@ from resolvers import permissions
 from schema.enums import InputType
 from schema.scalars import JSON, TimeZone
 from services import cadence as cadences
-from services import definition, principals, run, runs, schedule, schedule_queries
+from services import definition, principals, run, runs, schedule_queries
 from services.errors import InvalidInput as InvalidCadence
 from services.principals import PrincipalType
 from services.run import AttemptOutcome, InterventionKind
@@ -78,6 +78,10 @@ class Principal:
         )
 
 
+_INPUT_TYPES = {each.value: each for each in InputType}
+_AUTHORS = {each.value: each for each in Author}
+
+
 @strawberry.type(description="What a fire sends to the agent. Read from Postgres.")
 class InitialInput:
     type: InputType = strawberry.field(description="The form of the content.")
@@ -85,8 +89,8 @@ class InitialInput:
     content: str = strawberry.field(description="The text, at most 64 KiB as UTF-8.")
 
     @classmethod
-    def of(cls, value: schedule.InitialInput) -> "InitialInput":
-        return cls(type=InputType(value.type), author=value.author, content=value.content)
+    def of_json(cls, stored: dict[str, Any]) -> "InitialInput":
+        return cls(type=_INPUT_TYPES[stored["type"]], author=_AUTHORS[stored["author"]], content=stored["content"])
 
 
 @strawberry.type(description="A key with a value, to find schedules by. Read from Postgres.")

@@ -1,5 +1,6 @@
 """Agents: registering, changing and reading them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -194,10 +195,13 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def to_agent(row: Row[Any]) -> Agent:
-    values = {column.name: row._mapping[column.name] for column in COLUMNS}
-    return Agent(
-        **values | {"protocol": AgentProtocol(row.protocol), "status": AgentStatus(row.status)},
-    )
+    return agent_of([row._mapping[column.name] for column in COLUMNS])
+
+
+def agent_of(values: Sequence[Any]) -> Agent:
+    """The agent with these values of `COLUMNS`."""
+    agent_id, account_id, name, description, protocol, url, status, *rest = values
+    return Agent(agent_id, account_id, name, description, AgentProtocol(protocol), url, AgentStatus(status), *rest)
 
 
 def _issues(values: AgentChanges) -> list[Issue]:

@@ -1,20 +1,21 @@
 """The way to Postgres: a pool, short transactions, and one error for "it did not answer"."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import orjson
 from sqlalchemy import make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.errors import Unavailable
+from services.outages import unavailable
 from services.pool_checks import PromptConnection, check_before_use
+from services.reads import Connection, Reads
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
@@ -22,6 +23,18 @@ ANSWER_TIMEOUT = timedelta(seconds=12)
 """On our side, for a connection whose other end is gone without a word."""
 IDLE_IN_TRANSACTION_TIMEOUT = timedelta(seconds=10)
 """A writing transaction that is left open anywhere holds back the event log for everyone."""
+_SESSION_LIMITS = {
+    "statement_timeout": STATEMENT_TIMEOUT // timedelta(milliseconds=1),
+    "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT // timedelta(milliseconds=1),
+}
+_LIMITS = text(
+    "SELECT " + ", ".join(f"set_config('{name}', '{limit}', true)" for name, limit in _SESSION_LIMITS.items())
+)
+"""The same for one transaction."""
+_NO_STATEMENTS_KEPT: Mapping[str, Any] = {
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": lambda: f"__nextfire_{uuid4()}__",
+}
 _IDENTITY = text(
     "SELECT left(encode(sha256(format('%s:%s', (pg_control_system()).system_identifier, oid)::bytea), 'hex'), 12)"
     " FROM pg_database WHERE datname = current_database()"
@@ -51,28 +64,46 @@ def _dumps(value: Any) -> str:
     return orjson.dumps(value).decode()
 
 
-class Database:
-    """A pool of connections. One instance a process, closed by its owner."""
+def _connect_arguments(transaction_pooler: bool) -> dict[str, Any]:
+    settings = {} if transaction_pooler else {name: str(limit) for name, limit in _SESSION_LIMITS.items()}
+    return {
+        "connection_class": PromptConnection,
+        "timeout": CONNECT_TIMEOUT.total_seconds(),
+        "command_timeout": ANSWER_TIMEOUT.total_seconds(),
+        "server_settings": {"application_name": "nextfire", **settings},
+        **({"statement_cache_size": 0} if transaction_pooler else {}),
+    }
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+
+class Database:
+    """Two pools, one for transactions and one for `reads`. One instance a process, closed by its owner.
+
+    Args:
+        url: Where Postgres is, or a pooler in front of it.
+        pool_size: The connections of both pools.
+        readers: How many of them `reads` gets; half of them by default.
+        transaction_pooler: Whether the URL leads to a pooler that hands out a server for each transaction: then
+            nothing is kept in a session, no prepared statement and no setting.
+    """
+
+    def __init__(
+        self, url: str, *, pool_size: int = 10, readers: int | None = None, transaction_pooler: bool = False
+    ) -> None:
         self.url = url
+        self._pooled = transaction_pooler
+        readers = max(1, pool_size // 2) if readers is None else readers
+        self.reads = Reads(self._connect, readers, transactions=transaction_pooler)
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
-            pool_size=pool_size,
+            pool_size=max(1, pool_size - readers),
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
             hide_parameters=True,  # an error's text goes into the log
             json_serializer=_dumps,
             json_deserializer=orjson.loads,
             connect_args={
-                "connection_class": PromptConnection,
-                "timeout": CONNECT_TIMEOUT.total_seconds(),
-                "command_timeout": ANSWER_TIMEOUT.total_seconds(),
-                "server_settings": {
-                    "application_name": "nextfire",
-                    "statement_timeout": _milliseconds(STATEMENT_TIMEOUT),
-                    "idle_in_transaction_session_timeout": _milliseconds(IDLE_IN_TRANSACTION_TIMEOUT),
-                },
+                **_connect_arguments(transaction_pooler),
+                **(_NO_STATEMENTS_KEPT if transaction_pooler else {}),
             },
         )
         check_before_use(self.engine)
@@ -83,21 +114,27 @@ class Database:
 
         Raises `Unavailable` where Postgres does not answer, and lets every other error through.
         """
-        with _unavailable():
+        with unavailable():
             async with self.engine.begin() as connection:
+                if self._pooled:
+                    await connection.execute(_LIMITS)
                 yield connection
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A connection for reading; statements see each its own snapshot."""
-        with _unavailable():
+        with unavailable():
             async with self.engine.connect() as connection:
-                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                # A statement outside a transaction is two round trips, which a pooler may send to two servers.
+                if not self._pooled:
+                    await connection.execution_options(isolation_level="AUTOCOMMIT")
                 yield connection
+                if self._pooled:
+                    await connection.commit()
 
     async def ping(self) -> None:
         """Raises `Unavailable` unless Postgres answers within three seconds."""
-        with _unavailable():
+        with unavailable():
             async with asyncio.timeout(CONNECT_TIMEOUT.total_seconds()), self.read() as connection:
                 await connection.execute(text("SELECT 1"))
 
@@ -110,43 +147,18 @@ class Database:
             return str((await connection.execute(_IDENTITY)).scalar_one())
 
     async def close(self) -> None:
+        await self.reads.close()
         await self.engine.dispose()
 
-
-@contextmanager
-def _unavailable() -> Iterator[None]:
-    """Turns every way in which a driver says "no server" into `Unavailable`."""
-    try:
-        yield
-    except Exception as error:
-        if is_outage(error):
-            raise Unavailable from error
-        raise
-
-
-def is_outage(error: BaseException) -> bool:
-    """Whether the error says that Postgres is away, full or too slow, rather than that a statement is wrong."""
-    if isinstance(error, IntegrityError):
-        return False
-    if isinstance(error, PoolTimeout | OSError | asyncio.TimeoutError | asyncpg.InternalClientError):
-        return True
-    if isinstance(error, asyncpg.InterfaceError):
-        return True
-    if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in {"08", "53", "57", "58"} or error.sqlstate == "55P03"
-    if isinstance(error, DBAPIError):
-        if error.connection_invalidated:
-            return True
-        cause = error.orig.__cause__ if error.orig is not None else None
-        return cause is not None and is_outage(cause)
-    return False
+    async def _connect(self) -> Connection:
+        connection: Connection = await asyncpg.connect(
+            plain_url(self.url), **_connect_arguments(self._pooled), max_cached_statement_lifetime=0
+        )
+        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
+        return connection
 
 
 def is_unique_violation(error: IntegrityError, constraint: str) -> bool:
     """Whether the error is a violation of this very UNIQUE constraint or index."""
     cause = error.orig.__cause__ if error.orig is not None else None
     return isinstance(cause, asyncpg.UniqueViolationError) and cause.constraint_name == constraint
-
-
-def _milliseconds(duration: timedelta) -> str:
-    return str(int(duration.total_seconds() * 1000))

@@ -1,5 +1,6 @@
 """Runs, attempts, tasks and messages between their rows and their values."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Row
@@ -41,6 +42,7 @@ COLUMNS = [
     runs.c.temporal_workflow_id,
     runs.c.interventions,
 ]
+_NAMES = [column.name for column in COLUMNS]
 TASK_COLUMNS = [
     tasks.c.id,
     tasks.c.account_id,
@@ -72,27 +74,19 @@ MESSAGE_COLUMNS = [
 
 
 def to_run(row: Row[Any]) -> Run:
-    return Run(
-        id=row.id,
-        account_id=row.account_id,
-        schedule_id=row.schedule_id,
-        agent_id=row.agent_id,
-        trigger=RunTrigger(row.trigger),
-        fire_at=row.fire_at,
-        status=RunStatus(row.status),
-        skip_reason=SkipReason(row.skip_reason) if row.skip_reason else None,
-        error=RunError.from_json(row.error),
-        delivery_method=DeliveryMethod(row.delivery_method) if row.delivery_method else None,
-        task_id=row.task_id,
-        attempt_count=row.attempt_count,
-        schedule_version=row.schedule_version,
-        note=row.note,
-        claimed_at=row.claimed_at,
-        delivered_at=row.delivered_at,
-        finished_at=row.finished_at,
-        temporal_workflow_id=row.temporal_workflow_id,
-        interventions=tuple(Intervention.from_json(each) for each in row.interventions),
-    )
+    return run_of([row._mapping[column.name] for column in COLUMNS])
+
+
+def run_of(values: Sequence[Any]) -> Run:
+    """The run with these values of `COLUMNS`."""
+    run = dict(zip(_NAMES, values, strict=True))
+    run["trigger"] = RunTrigger(run["trigger"])
+    run["status"] = RunStatus(run["status"])
+    run["skip_reason"] = SkipReason(run["skip_reason"]) if run["skip_reason"] else None
+    run["error"] = RunError.from_json(run["error"])
+    run["delivery_method"] = DeliveryMethod(run["delivery_method"]) if run["delivery_method"] else None
+    run["interventions"] = tuple(Intervention.from_json(each) for each in run["interventions"])
+    return Run(**run)
 
 
 def to_attempt(row: Row[Any]) -> Attempt:

@@ -1,12 +1,14 @@
 """The values of a schedule: at these times, start a run of this agent with this input, as this principal."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from functools import cached_property
+from typing import Any, Protocol
 from uuid import UUID
 
-from services.cadence import Cadence
+from services.cadence import Cadence, Cron, Interval
 from services.principals import Principal
 
 
@@ -111,27 +113,117 @@ class ClockRecord:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
+class Columns(Protocol):
+    """The values of a row by their names, as either driver has them."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
+
+    def items(self) -> Iterable[tuple[Any, Any]]: ...
+
+
 class Schedule:
-    id: UUID
-    agent_id: UUID
-    account_id: str
-    definition: Definition
-    creator: Principal | None
-    consecutive_failures: int
-    finishes_at: datetime | None
-    version: int
-    clock: ClockRecord
-    created_at: datetime
-    updated_at: datetime
-    deleted_at: datetime | None
+    """A schedule as its row has it; what is nested is made when it is asked for.
+
+    A row may have been read in part: asking for what was not read raises `KeyError`.
+    """
+
+    def __init__(self, row: Columns) -> None:
+        self.row = row
+        self.id: UUID = row["id"]
+        self.agent_id: UUID = row["agent_id"]
+        self.version: int = row["version"]
+        self.deleted_at: datetime | None = row["deleted_at"]
+
+    @property
+    def account_id(self) -> str:
+        account_id: str = self.row["account_id"]
+        return account_id
+
+    @property
+    def name(self) -> str:
+        name: str = self.row["name"]
+        return name
+
+    @property
+    def consecutive_failures(self) -> int:
+        failures: int = self.row["consecutive_failures"]
+        return failures
+
+    @property
+    def finishes_at(self) -> datetime | None:
+        at: datetime | None = self.row["finishes_at"]
+        return at
+
+    @property
+    def created_at(self) -> datetime:
+        at: datetime = self.row["created_at"]
+        return at
+
+    @property
+    def updated_at(self) -> datetime:
+        at: datetime = self.row["updated_at"]
+        return at
+
+    @cached_property
+    def creator(self) -> Principal | None:
+        stored = self.row["creator_principal"]
+        return Principal.from_json(stored) if stored else None
+
+    @cached_property
+    def cadence(self) -> Cadence:
+        row = self.row
+        if row["cron_expression"] is not None:
+            return Cron(row["cron_expression"], row["time_zone"])
+        return Interval(timedelta(seconds=row["interval_seconds"]), timedelta(seconds=row["interval_offset_seconds"]))
+
+    @cached_property
+    def definition(self) -> Definition:
+        row = self.row
+        return Definition(
+            name=row["name"],
+            description=row["description"],
+            cadence=self.cadence,
+            start_at=row["start_at"],
+            end_at=row["end_at"],
+            jitter=timedelta(seconds=row["jitter_seconds"]),
+            overlap_policy=OverlapPolicy(row["overlap_policy"]),
+            missed_fire_policy=MissedFirePolicy(row["missed_fire_policy"]),
+            catch_up_window=timedelta(seconds=row["catch_up_window_seconds"]),
+            on_unknown=OnUnknown(row["on_unknown"]),
+            retry_horizon=timedelta(seconds=row["retry_horizon_seconds"]),
+            pause_after_failures=row["pause_after_failures"],
+            paused=row["paused"],
+            pause_note=row["pause_note"],
+            initial_input=InitialInput.from_json(row["initial_input"]),
+            task_params=row["task_params"],
+            task_metadata=row["task_metadata"],
+            labels=tuple((label["key"], label["value"]) for label in row["labels"]),
+        )
+
+    @cached_property
+    def clock(self) -> ClockRecord:
+        row = self.row
+        return ClockRecord(
+            status=ClockStatus(row["clock_status"]),
+            applied_version=row["applied_version"],
+            clock_version=row["clock_version"],
+            applied_at=row["applied_at"],
+            checked_at=row["checked_at"],
+            error=row["clock_error"],
+        )
 
     def state(self, now: datetime) -> ScheduleState:
         if self.deleted_at is not None:
             return ScheduleState.DELETED
         if self.finishes_at is not None and self.finishes_at < now:
             return ScheduleState.FINISHED
-        return ScheduleState.PAUSED if self.definition.paused else ScheduleState.ACTIVE
+        return ScheduleState.PAUSED if self.row["paused"] else ScheduleState.ACTIVE
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and dict(self.row.items()) == dict(other.row.items())
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.version))
 
 
 CLOCK_PREFIX = "agent-run-schedule:"

@@ -1,40 +1,42 @@
 """Reading schedules, their revisions and their skips."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, ScalarSelect, Select, and_, false, func, or_, select, tuple_
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from asyncpg import Record
+from sqlalchemy import Select, and_, func, select, tuple_
 
-from services import keyset, schedule_rows
+from services import keyset
+from services import schedule_statements as statements
+from services.agent import Agent
+from services.agents import agent_of
 from services.database import Database
 from services.definition import Difference, differences, from_json
 from services.principals import Actor, Principal
-from services.run import RunStatus
-from services.schedule import ChangeKind, ClockStatus, Schedule, ScheduleState
-from services.tables import runs, schedule_revisions, schedules, skipped_fires
+from services.run import Run
+from services.run_rows import run_of
+from services.schedule import ChangeKind, Schedule
+from services.schedule_statements import Reading, ScheduleFilter
+from services.tables import schedule_revisions, schedules, skipped_fires
 
+WHOLE = Reading()
 BESIDE = ("skippedFires", "creator")
 """What a revision may tell of that is no part of the definition."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduleFilter:
-    """Of each list any value matches, but every label must; between the fields all must."""
+class Along:
+    """What was read along with schedules; None for what was not to be read."""
 
-    agent_ids: tuple[UUID, ...] | None = None
-    states: tuple[ScheduleState, ...] | None = None
-    search: str | None = None
-    labels: tuple[tuple[str, str], ...] = ()
-    clock_statuses: tuple[ClockStatus, ...] | None = None
-    last_run_statuses: tuple[RunStatus, ...] | None = None
-    include_deleted: bool = False
-    created_by: str | None = None
-    updated_since: datetime | None = None
-    readable: frozenset[UUID] | None = None
-    """The schedules that the caller may see; None where that is all of its account."""
+    agents: dict[UUID, Agent] | None = None
+    last_runs: dict[UUID, Run | None] | None = None
+    """The run with the latest fire of each schedule, by the schedule's id."""
+    skips: dict[UUID, tuple[datetime, ...]] | None = None
+    total: int | None = None
+    """How many there are beside the page as well; None too for an empty page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,49 +57,47 @@ class ScheduleQueries:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reads = database.reads
 
     async def get_many(self, actor: Actor, ids: list[UUID]) -> dict[UUID, Schedule]:
         """Those of the ids that are the account's schedules, deleted ones included."""
-        query = _of(actor).where(schedules.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return {row.id: schedule_rows.to_schedule(row) for row in await connection.execute(query)}
+        return await self.matching(actor, ScheduleFilter(), ids)
 
-    async def by_name(self, actor: Actor, agent_id: UUID, name: str) -> Schedule | None:
+    async def get(self, actor: Actor, schedule_id: UUID, reading: Reading = WHOLE) -> tuple[Schedule | None, Along]:
+        """The schedule of that id, deleted or not."""
+        statement = statements.by_id(reading)
+        rows = await self._reads.rows(statement, {"account_id": actor.account_id, "id": schedule_id})
+        return (Schedule(rows[0]) if rows else None), _along(rows, reading)
+
+    async def by_name(
+        self, actor: Actor, agent_id: UUID, name: str, reading: Reading = WHOLE
+    ) -> tuple[Schedule | None, Along]:
         """The live schedule of that name; a deleted one is found by its id only."""
-        query = _of(actor).where(
-            schedules.c.agent_id == agent_id, schedules.c.name == name, schedules.c.deleted_at.is_(None)
-        )
-        async with self._database.read() as connection:
-            row = (await connection.execute(query)).first()
-        return schedule_rows.to_schedule(row) if row else None
+        values = {"account_id": actor.account_id, "agent_id": agent_id, "name": name}
+        rows = await self._reads.rows(statements.by_name(reading), values)
+        return (Schedule(rows[0]) if rows else None), _along(rows, reading)
 
     async def page(
-        self, actor: Actor, filter: ScheduleFilter, order_by: str, window: keyset.Window
-    ) -> keyset.Page[Schedule]:
-        """A page in the order of a column: `name`, `created_at` or `updated_at`."""
-        async with self._database.read() as connection:
-            order = (schedules.c[order_by], schedules.c.id)
-            return await keyset.page(connection, _filtered(actor, filter), order, window, schedule_rows.to_schedule)
-
-    async def page_with_skips(
-        self, actor: Actor, filter: ScheduleFilter, order_by: str, window: keyset.Window
-    ) -> tuple[keyset.Page[Schedule], dict[UUID, tuple[datetime, ...]]]:
-        """The same page, and what `skipped_of` answers for its schedules, in one statement."""
-        skips: dict[UUID, tuple[datetime, ...]] = {}
-
-        def make(row: Row[Any]) -> Schedule:
-            skips[row.id] = tuple(row.skipped or ())
-            return schedule_rows.to_schedule(row)
-
-        query = _filtered(actor, filter).add_columns(_skipped().label("skipped"))
-        async with self._database.read() as connection:
-            order = (schedules.c[order_by], schedules.c.id)
-            page = await keyset.page(connection, query, order, window, make)
-        return page, skips
+        self,
+        actor: Actor,
+        filter: ScheduleFilter,
+        order_by: str,
+        window: keyset.Window,
+        reading: Reading = WHOLE,
+    ) -> tuple[keyset.Page[Schedule], Along]:
+        """A page in the order of a column, `name`, `created_at` or `updated_at`, in one statement."""
+        names, values = statements.conditions(filter)
+        statement = statements.page(names, statements.states(filter), reading, order_by, keyset.form(window))
+        values |= keyset.bounds(window)
+        values["account_id"] = actor.account_id
+        rows = await self._reads.rows(statement, values)
+        return keyset.paged(rows, window, Schedule), _along(rows, reading)
 
     async def count(self, actor: Actor, filter: ScheduleFilter) -> int:
-        async with self._database.read() as connection:
-            return await keyset.count(connection, _filtered(actor, filter))
+        names, values = statements.conditions(filter)
+        values["account_id"] = actor.account_id
+        rows = await self._reads.rows(statements.count(names, statements.states(filter)), values)
+        return int(rows[0]["total_count"])
 
     async def skipped_of(self, actor: Actor, schedule_ids: list[UUID]) -> dict[UUID, tuple[datetime, ...]]:
         """The fires to come that someone asked to skip."""
@@ -119,9 +119,10 @@ class ScheduleQueries:
 
     async def matching(self, actor: Actor, filter: ScheduleFilter, ids: list[UUID]) -> dict[UUID, Schedule]:
         """Those of the ids that match the filter, deleted ones included unless its states say otherwise."""
-        query = _filtered(actor, replace(filter, include_deleted=True)).where(schedules.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return {row.id: schedule_rows.to_schedule(row) for row in await connection.execute(query)}
+        names, values = statements.conditions(replace(filter, include_deleted=True))
+        values |= {"account_id": actor.account_id, "ids": ids}
+        rows = await self._reads.rows(statements.by_ids(names, statements.states(filter), WHOLE), values)
+        return {row["id"]: Schedule(row) for row in rows}
 
     async def revisions(self, actor: Actor, schedule_id: UUID, window: keyset.Window) -> keyset.Page[Revision]:
         """A page of the changes of a schedule, each with what differs from the one before."""
@@ -163,13 +164,20 @@ def _revisions(actor: Actor) -> Select[Any]:
     )
 
 
-def _skipped() -> ScalarSelect[Any]:
-    """The fires to come of a schedule's row that someone asked to skip, as an array."""
-    fire_at = skipped_fires.c.fire_at
-    return (
-        select(func.array_agg(aggregate_order_by(fire_at, fire_at)))
-        .where(skipped_fires.c.schedule_id == schedules.c.id, fire_at > func.now())
-        .scalar_subquery()
+def _along(rows: Sequence[Record], reading: Reading) -> Along:
+    found_agents: dict[UUID, Agent] | None = None
+    last_runs: dict[UUID, Run | None] | None = None
+    if reading.agent:
+        of_agent = statements.place_of_agent(reading)
+        found_agents = {row["agent_id"]: agent_of(row[of_agent]) for row in rows if row["agent.id"] is not None}
+    if reading.last_run:
+        of_run = statements.place_of_last_run(reading)
+        last_runs = {row["id"]: run_of(row[of_run]) if row["last_run.id"] is not None else None for row in rows}
+    return Along(
+        agents=found_agents,
+        last_runs=last_runs,
+        skips={row["id"]: tuple(row["skipped"] or ()) for row in rows} if reading.skips else None,
+        total=rows[0]["total_count"] if reading.total and rows else None,
     )
 
 
@@ -188,66 +196,3 @@ def _to_revision(row: Any) -> Revision:
         note=row.note,
         changed=tuple(changed),
     )
-
-
-def _of(actor: Actor) -> Select[Any]:
-    return select(*schedule_rows.COLUMNS).where(schedules.c.account_id == actor.account_id)
-
-
-def _filtered(actor: Actor, filter: ScheduleFilter) -> Select[Any]:
-    query = _of(actor)
-    if filter.readable is not None:
-        query = query.where(keyset.among(schedules.c.id, filter.readable))
-    wants_deleted = filter.include_deleted or ScheduleState.DELETED in (filter.states or ())
-    if not wants_deleted:
-        query = query.where(schedules.c.deleted_at.is_(None))
-    if filter.states is not None:
-        query = query.where(or_(false(), *(_STATES[state] for state in filter.states)))
-    if filter.agent_ids is not None:
-        query = query.where(schedules.c.agent_id.in_(filter.agent_ids))
-    if filter.search:
-        query = query.where(
-            or_(
-                schedules.c.name.icontains(filter.search, autoescape=True),
-                schedules.c.description.icontains(filter.search, autoescape=True),
-            )
-        )
-    for key, value in filter.labels:
-        query = query.where(schedules.c.labels.contains([{"key": key, "value": value}]))
-    if filter.clock_statuses is not None:
-        query = query.where(schedules.c.clock_status.in_(filter.clock_statuses))
-    if filter.last_run_statuses is not None:
-        query = query.where(_last_run_status().in_(filter.last_run_statuses))
-    if filter.created_by is not None:
-        creator = schedules.c.creator_principal
-        query = query.where(
-            or_(
-                creator["user_id"].astext == filter.created_by,
-                creator["service_account_id"].astext == filter.created_by,
-            )
-        )
-    if filter.updated_since is not None:
-        query = query.where(schedules.c.updated_at >= filter.updated_since)
-    return query
-
-
-def _last_run_status() -> Any:
-    return (
-        select(runs.c.status)
-        .where(runs.c.schedule_id == schedules.c.id)
-        .order_by(runs.c.fire_at.desc(), runs.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-
-
-_live = schedules.c.deleted_at.is_(None)
-_finished = and_(schedules.c.finishes_at.is_not(None), schedules.c.finishes_at < func.now())
-_going_on = and_(_live, or_(schedules.c.finishes_at.is_(None), schedules.c.finishes_at >= func.now()))
-_STATES = {
-    ScheduleState.DELETED: schedules.c.deleted_at.is_not(None),
-    ScheduleState.FINISHED: and_(_live, _finished),
-    ScheduleState.PAUSED: and_(_going_on, schedules.c.paused),
-    ScheduleState.ACTIVE: and_(_going_on, schedules.c.paused.is_(False)),
-}
-"""The same rules as `Schedule.state`, for filters."""

@@ -1,25 +1,14 @@
 """Schedules between their rows and their values."""
 
-from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Column, Row
 
-from services.cadence import Cadence, Cron, Interval
+from services.cadence import Cron, Interval
 from services.cadence import compile as compile_cadence
 from services.calendar import last_possible
 from services.definition import to_json
-from services.principals import Principal
-from services.schedule import (
-    ClockRecord,
-    ClockStatus,
-    Definition,
-    InitialInput,
-    MissedFirePolicy,
-    OnUnknown,
-    OverlapPolicy,
-    Schedule,
-)
+from services.schedule import Definition, Schedule
 from services.tables import schedules
 
 COLUMNS = [
@@ -27,6 +16,24 @@ COLUMNS = [
     for column in schedules.c
     if column.name not in ("lease_id", "lease_until", "settled_until", "observed_hash", "clock_error_version")
 ]
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "cadence": ("cron_expression", "time_zone", "interval_seconds", "interval_offset_seconds"),
+    "clock": ("clock_status", "applied_version", "clock_version", "applied_at", "checked_at", "clock_error"),
+    "initial_input": ("initial_input",),
+    "task_params": ("task_params",),
+    "task_metadata": ("task_metadata",),
+    "labels": ("labels",),
+    "creator": ("creator_principal",),
+}
+"""The columns that need not be read, by what is made of them; each costs more than it is worth where nobody asks."""
+ALL_PARTS = frozenset(PARTS)
+
+
+def columns(parts: frozenset[str]) -> list[Column[Any]]:
+    """Those of the parts, and those that are always read."""
+    left_out = {name for part in ALL_PARTS - parts for name in PARTS[part]}
+    return [column for column in COLUMNS if column.name not in left_out]
 
 
 def to_row(definition: Definition) -> dict[str, Any]:
@@ -62,53 +69,7 @@ def to_row(definition: Definition) -> dict[str, Any]:
 
 
 def to_schedule(row: Row[Any]) -> Schedule:
-    return Schedule(
-        id=row.id,
-        agent_id=row.agent_id,
-        account_id=row.account_id,
-        definition=_definition(row),
-        creator=Principal.from_json(row.creator_principal) if row.creator_principal else None,
-        consecutive_failures=row.consecutive_failures,
-        finishes_at=row.finishes_at,
-        version=row.version,
-        clock=ClockRecord(
-            status=ClockStatus(row.clock_status),
-            applied_version=row.applied_version,
-            clock_version=row.clock_version,
-            applied_at=row.applied_at,
-            checked_at=row.checked_at,
-            error=row.clock_error,
-        ),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        deleted_at=row.deleted_at,
-    )
-
-
-def _definition(row: Row[Any]) -> Definition:
-    return Definition(
-        name=row.name,
-        description=row.description,
-        cadence=_cadence(row),
-        start_at=row.start_at,
-        end_at=row.end_at,
-        jitter=timedelta(seconds=row.jitter_seconds),
-        overlap_policy=OverlapPolicy(row.overlap_policy),
-        missed_fire_policy=MissedFirePolicy(row.missed_fire_policy),
-        catch_up_window=timedelta(seconds=row.catch_up_window_seconds),
-        on_unknown=OnUnknown(row.on_unknown),
-        retry_horizon=timedelta(seconds=row.retry_horizon_seconds),
-        pause_after_failures=row.pause_after_failures,
-        paused=row.paused,
-        pause_note=row.pause_note,
-        initial_input=InitialInput.from_json(row.initial_input),
-        task_params=row.task_params,
-        task_metadata=row.task_metadata,
-        labels=tuple((label["key"], label["value"]) for label in row.labels),
-    )
-
-
-def _cadence(row: Row[Any]) -> Cadence:
-    if row.cron_expression is not None:
-        return Cron(row.cron_expression, row.time_zone)
-    return Interval(timedelta(seconds=row.interval_seconds), timedelta(seconds=row.interval_offset_seconds))
+    """The schedule, read whole: a row that cannot be read raises here."""
+    schedule = Schedule(row._mapping)
+    _ = schedule.definition, schedule.clock, schedule.creator
+    return schedule

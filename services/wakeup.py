@@ -14,7 +14,8 @@ from weakref import WeakSet
 import asyncpg
 import structlog
 
-from services.database import CONNECT_TIMEOUT, Database, is_outage, plain_url
+from services.database import CONNECT_TIMEOUT, Database, plain_url
+from services.outages import is_outage
 
 CHANNEL = "nextfire"
 NOTIFY_GAP = timedelta(milliseconds=50)

@@ -4,7 +4,7 @@ import pytest
 
 from services.errors import InvalidInput
 from services.principals import OPEN_ACTOR
-from services.schedule_queries import ScheduleFilter
+from services.schedule_statements import ScheduleFilter
 from tests.schema.api import Api
 
 RUN = """{

@@ -4,10 +4,10 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -74,8 +74,8 @@ async def test_what_a_list_cannot_tell_is_described(running: Stack) -> None:
     page = await _page(running, 3)
     clock = CountingClock(running.base.clock)
     # given a row that is ahead of its clock, one that the list does not know, and one that wants counters
-    behind = replace(page[0], version=2)
-    gone = replace(page[1], clock=replace(page[1].clock, clock_version=99))
+    behind = _with(page[0], version=2)
+    gone = _with(page[1], clock_version=99)
     wanted = [Wanted(behind), Wanted(gone), Wanted(page[2], counters=True)]
     # when they are read
     first, second, third = await PATIENT(clock).read(wanted)
@@ -89,7 +89,7 @@ async def test_what_a_list_cannot_tell_is_described(running: Stack) -> None:
 
 async def test_more_than_a_hundred_take_a_call_for_each_hundred(running: Stack) -> None:
     page = await _page(running, 2)
-    many = [*page, *(replace(page[0], id=UUID(int=number)) for number in range(1, 150))]
+    many = [*page, *(_with(page[0], id=UUID(int=number)) for number in range(1, 150))]
     clock = CountingClock(running.base.clock)
     answers = await PATIENT(clock).read([Wanted(each) for each in many])
     assert clock.lists == [100, 51]
@@ -117,3 +117,8 @@ async def test_a_server_that_is_gone_and_one_that_is_mute_give_a_reason_in_time(
         dead = await LiveReader(running.base.clock).read([Wanted(each) for each in page])
         assert [live.status for live in dead] == [LiveStatus.UNAVAILABLE] * 2
         assert all(live.values is None for live in dead)
+
+
+def _with(schedule: Schedule, **columns: Any) -> Schedule:
+    """The schedule as if its row held these."""
+    return Schedule(dict(schedule.row.items()) | columns)
