@@ -1,7 +1,8 @@
 """Pages by keyset: the bounds of `first` and `last`, and cursors that hold a place in one order of one list."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from base64 import urlsafe_b64decode
+from binascii import b2a_base64
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -55,9 +56,7 @@ class Order:
 
     def cursor(self, key: keyset.Key) -> str:
         """The opaque text for a place: URL-safe, without padding, one spelling for each place."""
-        value, row_id = key
-        text = (value - EPOCH) // MICROSECOND if self.by is Sorted.BY_TIME else value
-        return urlsafe_b64encode(f"{self.name} {text} {row_id.hex}".encode()).rstrip(b"=").decode()
+        return _cursors(self, [key])[0]
 
     def key(self, cursor: str) -> keyset.Key:
         """The place that `cursor` made this text of. Raises `ValueError` with a message for the caller."""
@@ -81,6 +80,21 @@ class Order:
         if self.by is Sorted.BY_NAME and fields.NAME_PATTERN.fullmatch(text):
             return text
         raise ValueError
+
+
+def _cursors(order: Order, keys: Iterable[keyset.Key]) -> list[str]:
+    name, by_time = order.name, order.by is Sorted.BY_TIME
+    return [_encoded(f"{name} {_microseconds(value) if by_time else value} {row_id.hex}") for value, row_id in keys]
+
+
+def _encoded(text: str) -> str:
+    """URL-safe by itself: no character of a cursor's text makes a + or a / of base64."""
+    return b2a_base64(text.encode(), newline=False).rstrip(b"=").decode()
+
+
+def _microseconds(at: datetime) -> int:
+    since = at - EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def _opened(cursor: str) -> str:
@@ -112,7 +126,7 @@ def listing(
     count: Callable[[], Awaitable[int]],
     total: int | None = None,
 ) -> Listing[T]:
-    cursors = [order.cursor(key(item)) for item in page.items]
+    cursors = _cursors(order, map(key, page.items))
     return Listing(page.items, cursors, page.has_next, page.has_previous, count, total)
 
 

@@ -22,6 +22,8 @@ from services.secrets import SecretBox
 from services.tables import agents, new_id
 
 COLUMNS = [column for column in agents.c if column.name != "api_key"]
+_PROTOCOLS = {each.value: each for each in AgentProtocol}
+_STATUSES = {each.value: each for each in AgentStatus}
 NAME_KEY = "agents_account_id_name_key"
 NO_REGISTRATIONS = NoRegistrations()
 
@@ -200,8 +202,20 @@ def to_agent(row: Row[Any]) -> Agent:
 
 def agent_of(values: Sequence[Any]) -> Agent:
     """The agent with these values of `COLUMNS`."""
-    agent_id, account_id, name, description, protocol, url, status, *rest = values
-    return Agent(agent_id, account_id, name, description, AgentProtocol(protocol), url, AgentStatus(status), *rest)
+    agent_id, account_id, name, description, protocol, url, status, version, created_at, updated_at, deleted_at = values
+    return Agent(
+        agent_id,
+        account_id,
+        name,
+        description,
+        _PROTOCOLS[protocol],
+        url,
+        _STATUSES[status],
+        version,
+        created_at,
+        updated_at,
+        deleted_at,
+    )
 
 
 def _issues(values: AgentChanges) -> list[Issue]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
+    literal_column,
     select,
     tuple_,
 )
@@ -38,6 +39,9 @@ class Window:
     backwards: bool = False
     descending: bool = False
 
+
+USUAL_SIZES = frozenset({1, 10, 20, 25, 50, 100})
+"""Sizes that stand in the text: where Postgres knows how few rows it is to find, it plans a statement once for all."""
 
 FORM_KEY: Key = (None, None)
 
@@ -74,7 +78,9 @@ def bounded(query: Select[Any], order: tuple[ColumnElement[Any], ColumnElement[A
         query = query.where(key > _bound("low", order))
     if before is not None:
         query = query.where(key < _bound("high", order))
-    limit = bindparam("limit", type_=Integer)
+    limit: Any = bindparam("limit", type_=Integer)
+    if window.limit in USUAL_SIZES:
+        limit = literal_column(str(window.limit + 1))
     return query.order_by(*sorted_as(order, window)).limit(limit)
 
 
@@ -85,7 +91,8 @@ def sorted_as(order: tuple[ColumnElement[Any], ColumnElement[Any]], window: Wind
 
 def form(window: Window) -> Window:
     """The same for all windows that `bounded` makes one text of."""
-    return replace(window, limit=0, after=window.after and FORM_KEY, before=window.before and FORM_KEY)
+    limit = window.limit if window.limit in USUAL_SIZES else 0
+    return replace(window, limit=limit, after=window.after and FORM_KEY, before=window.before and FORM_KEY)
 
 
 def bounds(window: Window) -> dict[str, Any]:

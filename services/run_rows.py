@@ -43,6 +43,9 @@ COLUMNS = [
     runs.c.interventions,
 ]
 _NAMES = [column.name for column in COLUMNS]
+_TRIGGERS = {each.value: each for each in RunTrigger}
+_STATUSES = {each.value: each for each in RunStatus}
+_METHODS: dict[str | None, DeliveryMethod | None] = {None: None, **{each.value: each for each in DeliveryMethod}}
 TASK_COLUMNS = [
     tasks.c.id,
     tasks.c.account_id,
@@ -80,11 +83,11 @@ def to_run(row: Row[Any]) -> Run:
 def run_of(values: Sequence[Any]) -> Run:
     """The run with these values of `COLUMNS`."""
     run = dict(zip(_NAMES, values, strict=True))
-    run["trigger"] = RunTrigger(run["trigger"])
-    run["status"] = RunStatus(run["status"])
+    run["trigger"] = _TRIGGERS[run["trigger"]]
+    run["status"] = _STATUSES[run["status"]]
     run["skip_reason"] = SkipReason(run["skip_reason"]) if run["skip_reason"] else None
     run["error"] = RunError.from_json(run["error"])
-    run["delivery_method"] = DeliveryMethod(run["delivery_method"]) if run["delivery_method"] else None
+    run["delivery_method"] = _METHODS[run["delivery_method"]]
     run["interventions"] = tuple(Intervention.from_json(each) for each in run["interventions"])
     return Run(**run)
 

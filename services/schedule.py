@@ -215,7 +215,8 @@ class Schedule:
     def state(self, now: datetime) -> ScheduleState:
         if self.deleted_at is not None:
             return ScheduleState.DELETED
-        if self.finishes_at is not None and self.finishes_at < now:
+        finishes_at = self.row["finishes_at"]
+        if finishes_at is not None and finishes_at < now:
             return ScheduleState.FINISHED
         return ScheduleState.PAUSED if self.row["paused"] else ScheduleState.ACTIVE
 

@@ -169,7 +169,10 @@ def _along(rows: Sequence[Record], reading: Reading) -> Along:
     last_runs: dict[UUID, Run | None] | None = None
     if reading.agent:
         of_agent = statements.place_of_agent(reading)
-        found_agents = {row["agent_id"]: agent_of(row[of_agent]) for row in rows if row["agent.id"] is not None}
+        found_agents = {}
+        for row in rows:
+            if row["agent_id"] not in found_agents and row["agent.id"] is not None:
+                found_agents[row["agent_id"]] = agent_of(row[of_agent])
     if reading.last_run:
         of_run = statements.place_of_last_run(reading)
         last_runs = {row["id"]: run_of(row[of_run]) if row["last_run.id"] is not None else None for row in rows}

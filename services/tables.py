@@ -184,6 +184,8 @@ schedules = Table(
         postgresql_where=text("deleted_at IS NULL"),
     ),
     Index("agent_run_schedules_account_id_created_at_id_idx", "account_id", "created_at", "id"),
+    Index("agent_run_schedules_account_id_updated_at_id_idx", "account_id", "updated_at", "id"),
+    Index("agent_run_schedules_account_id_name_id_idx", "account_id", "name", "id"),
     Index("agent_run_schedules_agent_id_created_at_id_idx", "agent_id", "created_at", "id"),
     Index(
         "agent_run_schedules_dirty_idx",
