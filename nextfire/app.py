@@ -18,12 +18,11 @@ from nextfire.playground_routes import playground_routes
 from nextfire.settings import AuthMode, Settings
 from nextfire.temporal import temporal_client
 from nextfire.transport import GraphQLEndpoint, Perimeter, internal_error
-from nextfire.wiring import Foundation, closing, foundation, in_background
+from nextfire.wiring import Foundation, closing, database_of, foundation, in_background
 from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
 from services.agents import Agents
 from services.backfills import Backfills
-from services.database import Database
 from services.errors import Unavailable
 from services.feed import Feed
 from services.interventions import Interventions
@@ -164,7 +163,7 @@ async def api_services(base: Foundation) -> AsyncIterator[Services]:
     """What the resolvers call, with the tailer of the event log running."""
     database, notifier, registrations = base.database, base.notifier, base.authority.registrations
     # Its own pool: mutations that wait for a lock must not hold up subscribers, nor these the mutations.
-    feed_database = Database(database.url, pool_size=FEED_POOL_SIZE)
+    feed_database = database_of(base.settings, pool_size=FEED_POOL_SIZE, readers=0)
     feed = Feed(feed_database, base.listener)
     async with closing(feed_database), in_background(feed.run()):
         yield Services(

@@ -81,7 +81,16 @@ class Settings(BaseSettings):
     tls_in_front: bool = False
     """Whether browsers reach the API by TLS only; it then tells them to keep to that."""
 
-    database_pool_size: int = Field(default=10, ge=1, le=200)
+    database_pool_size: int = Field(default=10, ge=2, le=200)
+    """Connections a process: in the API half of them for reads, and beside them three of the feed and one that listens.
+    """
+
+    database_pooler: Literal["none", "transaction"] = "none"
+    """Whether DATABASE_URL leads to a pooler that hands out a server for each transaction, as pgbouncer can."""
+
+    database_listen_url: SecretStr | None = None
+    """The way to Postgres itself, for LISTEN, where DATABASE_URL leads to such a pooler."""
+
     task_queue: str | None = None
     """The Temporal task queue that workers poll; by default one that is the database's own."""
 

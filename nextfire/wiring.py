@@ -57,12 +57,13 @@ class Foundation:
 
 
 @asynccontextmanager
-async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foundation]:
+async def foundation(settings: Settings, temporal: Client, *, readers: int | None = None) -> AsyncIterator[Foundation]:
     """Build it, keep its background tasks running, and close it at the end of the block.
 
+    `readers` is how many connections are for the API's reads: none in a program that is not the API.
     Temporal may be away. Raises `Unavailable` where Postgres is, and no task queue is set.
     """
-    database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
+    database = database_of(settings, pool_size=settings.database_pool_size, readers=readers)
     async with closing(database), authority_of(settings, database) as authority:
         task_queue = settings.task_queue or f"nextfire-{await database.identity()}"
         base = build(settings, database, temporal, task_queue, authority)
@@ -73,11 +74,22 @@ async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foun
                 await base.reconciler.close()
 
 
+def database_of(settings: Settings, *, pool_size: int, readers: int | None = None) -> Database:
+    """The database of the settings, with so many connections; `readers` as `Database` has it."""
+    return Database(
+        settings.database_url.get_secret_value(),
+        pool_size=pool_size,
+        readers=readers,
+        transaction_pooler=settings.database_pooler == "transaction",
+    )
+
+
 def build(
     settings: Settings, database: Database, temporal: Client, task_queue: str, authority: Authority
 ) -> Foundation:
     """Wire it; nothing is asked of Postgres or Temporal yet."""
-    listener = Listener(database.url)
+    direct = settings.database_listen_url
+    listener = Listener(direct.get_secret_value() if direct else database.url)
     clock = Clock(temporal, task_queue=task_queue)
     reading = timedelta(seconds=settings.temporal_read_budget_seconds)
     writing = timedelta(seconds=settings.temporal_write_budget_seconds)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from nextfire.settings import Settings
 from nextfire.telemetry import configure_logging
-from services.database import Database
+from nextfire.wiring import database_of
 from services.errors import Unavailable
 from services.failpoints import arm, parse
 
@@ -36,7 +36,7 @@ def require_postgres(settings: Settings) -> None:
     """End the program unless Postgres answers."""
 
     async def ping() -> None:
-        database = Database(settings.database_url.get_secret_value(), pool_size=1)
+        database = database_of(settings, pool_size=1, readers=0)
         try:
             await database.ping()
         finally:

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from nextfire.commands.environment import load_settings, require_postgres
+from nextfire.wiring import database_of
 from services.api_key import ApiKey, KeyText
 from services.api_keys import ApiKeys
-from services.database import Database
 from services.errors import NextfireError
 from services.principals import OPEN_ACCOUNT, Role
 
@@ -103,7 +103,7 @@ def _with_keys(act: Callable[[ApiKeys], Awaitable[Answer]]) -> Answer:
     require_postgres(settings)
 
     async def run() -> Answer:
-        database = Database(settings.database_url.get_secret_value(), pool_size=1)
+        database = database_of(settings, pool_size=1, readers=0)
         try:
             return await act(ApiKeys(database))
         finally:

@@ -35,6 +35,7 @@ PAGE = """{
       lastRun { status latencyMs }
     }
     pageInfo { hasNextPage endCursor }
+    totalCount
   }
 }"""
 
@@ -54,7 +55,9 @@ def statements(database: Database) -> Iterator[list[str]]:
         sent.append(statement)
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    database.reads.watchers.append(sent.append)
     yield sent
+    database.reads.watchers.remove(sent.append)
     event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
@@ -99,7 +102,7 @@ async def add_runs(running: Stack, agents: dict[UUID, Agent], made: list[Schedul
         await connection.execute(insert(runs).values(rows))
 
 
-async def test_a_page_with_agent_live_and_last_run_is_three_statements_and_one_call(running: Stack) -> None:
+async def test_a_page_with_agent_live_last_run_and_count_is_one_statement_and_one_call(running: Stack) -> None:
     # given a page of fifty
     await page_of(running)
     clock = CountingClock(running.base.clock)
@@ -108,12 +111,13 @@ async def test_a_page_with_agent_live_and_last_run_is_three_statements_and_one_c
     # when it is asked for with all that comes from elsewhere
     with statements(running.base.database) as sent:
         data = await api.ask(PAGE)
-    # then it took a statement for the page, one for the agents and one for the last runs, and one list call
+    # then it took one statement and one list call
     nodes = data["schedules"]["nodes"]
+    assert data["schedules"]["totalCount"] == SIZE
     assert len(nodes) == SIZE
     assert {node["live"]["status"] for node in nodes} == {"AVAILABLE"}
     assert {node["lastRun"]["status"] for node in nodes} == {"FAILED"}
-    assert len(sent) == 3, sent
+    assert len(sent) == 1, sent
     assert (clock.lists, clock.describes) == ([SIZE], 0)
 
 
@@ -125,7 +129,37 @@ async def test_what_is_not_selected_costs_nothing(running: Stack) -> None:
     with statements(running.base.database) as sent:
         await api.ask("{ schedules { nodes { id name } } }")
     assert len(sent) == 1, sent
+    assert not any(costly in sent[0] for costly in ("count(", "runs", "JOIN", "initial_input", "cron_expression"))
     assert (clock.lists, clock.describes) == ([], 0)
+
+
+async def test_one_schedule_with_agent_and_last_run_is_one_statement(running: Stack) -> None:
+    agent = await running.agent("http://127.0.0.1:9")
+    schedule = await running.schedule(agent)
+    await add_runs(running, {agent.id: agent}, [schedule])
+    document = """query ($by: ScheduleRef!) {
+      schedule(by: $by) { name deliveryMethod agent { name } lastRun { status } viewerCan { update { allowed } } }
+    }"""
+    for by in ({"id": f"Schedule:{schedule.id}"}, {"named": {"agentId": f"Agent:{agent.id}", "name": schedule.name}}):
+        with statements(running.base.database) as sent:
+            data = await Api(running.services).ask(document, by=by)
+        assert data["schedule"] == {
+            "name": schedule.name,
+            "deliveryMethod": "MESSAGE_SEND",
+            "agent": {"name": agent.name},
+            "lastRun": {"status": "FAILED"},
+            "viewerCan": {"update": {"allowed": True}},
+        }
+        assert len(sent) == 1, sent
+
+
+async def test_a_page_behind_the_end_is_counted_all_the_same(running: Stack) -> None:
+    agent = await running.agent("http://127.0.0.1:9")
+    await running.schedule(agent)
+    api = Api(running.services)
+    end = (await api.ask("{ schedules { pageInfo { endCursor } } }"))["schedules"]["pageInfo"]["endCursor"]
+    data = await api.ask("query ($after: String) { schedules(after: $after) { nodes { id } totalCount } }", after=end)
+    assert data["schedules"] == {"nodes": [], "totalCount": 1}
 
 
 async def test_one_schedule_and_a_page_with_counters_are_described(running: Stack) -> None:

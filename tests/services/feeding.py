@@ -80,8 +80,8 @@ async def connected(database_url: str) -> AsyncIterator["asyncpg.Connection[asyn
 
 @asynccontextmanager
 async def opened(database_url: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
-    """A pool, closed at the end."""
-    database = Database(database_url, pool_size=pool_size)
+    """A pool for all but `reads`, closed at the end."""
+    database = Database(database_url, pool_size=pool_size, readers=0)
     try:
         yield database
     finally:
