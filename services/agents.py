@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, TypedDict
 from uuid import UUID
 
-from sqlalchemy import Row, Select, or_, select, update
+from sqlalchemy import ARRAY, Row, Select, Uuid, any_, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,9 +19,15 @@ from services.errors import InvalidInput, Issue, NameTaken, NotFound, VersionCon
 from services.principals import Actor
 from services.registrations import NoRegistrations, Registrations
 from services.secrets import SecretBox
+from services.statements import Statement
 from services.tables import agents, new_id
 
 COLUMNS = [column for column in agents.c if column.name != "api_key"]
+_BY_IDS = Statement(
+    select(*COLUMNS).where(
+        agents.c.account_id == bindparam("account_id"), agents.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+    )
+)
 _PROTOCOLS = {each.value: each for each in AgentProtocol}
 _STATUSES = {each.value: each for each in AgentStatus}
 NAME_KEY = "agents_account_id_name_key"
@@ -139,9 +145,8 @@ class Agents:
 
     async def get_many(self, actor: Actor, ids: list[UUID]) -> dict[UUID, Agent]:
         """Those of the ids that are the account's agents, deleted ones included."""
-        query = select(*COLUMNS).where(agents.c.account_id == actor.account_id, agents.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return {row.id: to_agent(row) for row in await connection.execute(query)}
+        rows = await self._database.reads.rows(_BY_IDS, {"account_id": actor.account_id, "ids": ids})
+        return {row["id"]: agent_of(row[:]) for row in rows}
 
     async def by_name(self, actor: Actor, name: str) -> Agent | None:
         query = select(*COLUMNS).where(

@@ -5,15 +5,51 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Uuid, and_, column, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Uuid,
+    and_,
+    any_,
+    bindparam,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from services import keyset, run_rows
 from services.database import Database
 from services.principals import Actor
 from services.run import Attempt, Message, Run, RunStatus, RunTrigger, Task, TaskCancellation
+from services.statements import Statement
 from services.tables import attempts, messages, runs, task_cancellations, tasks
 
 PERCENTILES = (0.5, 0.95)
+
+_BY_IDS = Statement(
+    select(*run_rows.COLUMNS).where(
+        runs.c.account_id == bindparam("account_id"), runs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
+    )
+)
+
+
+def _last_of() -> Select[Any]:
+    ids = bindparam("ids", type_=ARRAY(Uuid))
+    wanted = func.unnest(ids).table_valued(column("id", Uuid)).render_derived(name="wanted")
+    latest = (
+        select(*run_rows.COLUMNS)
+        .where(runs.c.schedule_id == wanted.c.id, runs.c.account_id == bindparam("account_id"))
+        .order_by(runs.c.fire_at.desc(), runs.c.id.desc())
+        .limit(1)
+        .lateral("latest")
+    )
+    return select(latest).select_from(wanted).join(latest, literal_column("true"))
+
+
+_LAST_OF = Statement(_last_of())
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +94,13 @@ class Runs:
         self._database = database
 
     async def get_many(self, actor: Actor, ids: list[UUID]) -> dict[UUID, Run]:
-        query = select(*run_rows.COLUMNS).where(runs.c.account_id == actor.account_id, runs.c.id.in_(ids))
-        async with self._database.read() as connection:
-            return {row.id: run_rows.to_run(row) for row in await connection.execute(query)}
+        rows = await self._database.reads.rows(_BY_IDS, {"account_id": actor.account_id, "ids": ids})
+        return {row["id"]: run_rows.run_of(row[:]) for row in rows}
 
     async def last_of(self, actor: Actor, schedule_ids: list[UUID]) -> dict[UUID, Run]:
         """The run with the latest fire of each schedule, in one statement."""
-        ids = literal(schedule_ids, ARRAY(Uuid))
-        wanted = func.unnest(ids).table_valued(column("id", Uuid)).render_derived(name="wanted")
-        latest = (
-            select(*run_rows.COLUMNS)
-            .where(runs.c.schedule_id == wanted.c.id, runs.c.account_id == actor.account_id)
-            .order_by(runs.c.fire_at.desc(), runs.c.id.desc())
-            .limit(1)
-            .lateral("latest")
-        )
-        query = select(latest).select_from(wanted).join(latest, literal_column("true"))
-        async with self._database.read() as connection:
-            return {row.schedule_id: run_rows.to_run(row) for row in await connection.execute(query)}
+        rows = await self._database.reads.rows(_LAST_OF, {"account_id": actor.account_id, "ids": schedule_ids})
+        return {row["schedule_id"]: run_rows.run_of(row[:]) for row in rows}
 
     async def page(self, actor: Actor, filter: RunFilter, window: keyset.Window) -> keyset.Page[Run]:
         """A page in the order of the fire's time."""

@@ -19,10 +19,9 @@ from services.principals import Actor, Principal
 from services.run import Run
 from services.run_rows import run_of
 from services.schedule import ChangeKind, Schedule
-from services.schedule_statements import Reading, ScheduleFilter
+from services.schedule_statements import WHOLE, Reading, ScheduleFilter
 from services.tables import schedule_revisions, schedules, skipped_fires
 
-WHOLE = Reading()
 BESIDE = ("skippedFires", "creator")
 """What a revision may tell of that is no part of the definition."""
 

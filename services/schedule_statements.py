@@ -65,6 +65,9 @@ class Reading:
     total: bool = False
 
 
+WHOLE = Reading()
+
+
 def conditions(filter: ScheduleFilter) -> tuple[frozenset[str], dict[str, Any]]:
     """The names of the conditions that the filter sets, and their values."""
     values: dict[str, Any] = {}

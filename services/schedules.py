@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import fields, schedule_rows
+from services import fields, schedule_rows, schedule_statements
 from services.agents import NO_REGISTRATIONS, free_name
 from services.authorization import agent_resource, schedule_resource
 from services.cadence import Cadence
@@ -30,6 +30,7 @@ from services.schedule import (
     Schedule,
 )
 from services.schedule_changes import change, locked, record
+from services.schedule_statements import WHOLE
 from services.tables import agents, new_id, schedules
 from services.wakeup import Notifier
 
@@ -216,10 +217,9 @@ class Schedules:
         await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
         await self._clock.settle_soon(schedule_id)
-        mine = (schedules.c.id == schedule_id, schedules.c.account_id == actor.account_id)
-        query = select(*schedule_rows.COLUMNS).where(*mine)
-        async with self._database.read() as connection:
-            return schedule_rows.to_schedule((await connection.execute(query)).one())
+        mine = {"id": schedule_id, "account_id": actor.account_id}
+        (row,) = await self._database.reads.rows(schedule_statements.by_id(WHOLE), mine)
+        return Schedule(row)
 
     async def _name_taken(self, actor: Actor, agent_id: UUID, name: str, error: IntegrityError) -> Exception:
         if not is_unique_violation(error, NAME_KEY):
