@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 from playwright.async_api import ConsoleMessage, Page, Request, WebSocket, expect
 
+from tests.waiting import eventually
+
 Response = dict[str, Any]
 
 TELL_OF_VIOLATIONS = """
@@ -22,6 +24,19 @@ READ_PANE = """
 
 WRITE_PANE = """
 ([name, text]) => __MONACO.editor.getModels().find((model) => model.uri.path.includes(name)).setValue(text)
+"""
+
+STORED_TAB = """
+JSON.parse(localStorage.getItem("nextfire:graphiql:tabState") ?? "{}").activeTabIndex
+"""
+
+# In one turn of the page, so that GraphiQL has had no time to look at the text.
+WRITE_AND_RUN = """
+(text) => {
+  const models = __MONACO.editor.getModels();
+  models.find((model) => model.uri.path.includes("operation.graphql")).setValue(text);
+  document.querySelector(".graphiql-execute-button").click();
+}
 """
 
 
@@ -70,6 +85,10 @@ class PlaygroundPage:
     async def set_query(self, query: str) -> None:
         await self.page.evaluate(WRITE_PANE, ["operation.graphql", query])
 
+    async def run_at_once(self, query: str) -> None:
+        """Put the text into the editor, and run it before GraphiQL knows what it is."""
+        await self.page.evaluate(WRITE_AND_RUN, query)
+
     async def variables(self) -> dict[str, Any]:
         return await self._pane("variables.json") or {}
 
@@ -84,6 +103,17 @@ class PlaygroundPage:
         except TimeoutError:
             raise AssertionError(f"Not within {seconds} s; the response is {last}") from None
         return last
+
+    async def stored(self, active_tab: int) -> str:
+        """All that the browser keeps, once it keeps which tab is shown, and so what was entered before."""
+
+        async def kept() -> str | None:
+            if await self.page.evaluate(STORED_TAB) != active_tab:
+                return None
+            everything: str = await self.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+            return everything
+
+        return await eventually(kept)
 
     def assert_clean(self) -> None:
         """Nothing was asked of another host, and the browser had nothing to complain of."""

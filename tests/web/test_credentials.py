@@ -71,7 +71,9 @@ async def test_the_headers_tab_goes_with_everything(playground: PlaygroundPage, 
     await create_schedule(running.url, key)
     await playground.response(lambda response: NAME in str(response.get("data")))
     # and nothing keeps it
-    stored = await page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    await playground.stop()
+    await playground.show_tab("Agents")
+    stored = await playground.stored(active_tab=(await playground.tab_names()).index("Agents"))
     assert "scheduleChanged" in stored
     assert key not in stored
     assert key not in page.url

@@ -107,6 +107,23 @@ async def test_link_carries_an_operation_whose_deferred_part_arrives(blank_page:
     assert node["agent"] == {"name": "demo", "protocol": "SYNC"}
 
 
+async def test_what_is_run_at_once_is_what_the_editor_shows(playground: PlaygroundPage) -> None:
+    # another name than before, and none
+    await playground.run_at_once("query Pasted { pasted: eventCursor }")
+    await playground.response(lambda response: "pasted" in response.get("data", {}))
+    await playground.run_at_once("{ nameless: eventCursor }")
+    await playground.response(lambda response: "nameless" in response.get("data", {}))
+    # a subscription after a query, and the other way round
+    async with playground.page.expect_websocket():
+        await playground.run_at_once("subscription Pasted { fireStatus { cursor } }")
+    await playground.stop()
+    await playground.run_at_once("query Again { again: eventCursor }")
+    await playground.response(lambda response: "again" in response.get("data", {}))
+    # and what is no GraphQL is for the API to say
+    await playground.run_at_once("query {")
+    await playground.response(lambda response: "Syntax Error" in str(response["errors"]))
+
+
 async def test_request_headers_are_not_stored(playground: PlaygroundPage) -> None:
     await playground.page.get_by_role("button", name="Headers").click()
     await playground.page.locator(".graphiql-editor-tool .view-lines").last.click()
@@ -117,7 +134,7 @@ async def test_request_headers_are_not_stored(playground: PlaygroundPage) -> Non
     await playground.response(lambda response: "data" in response)
     await playground.show_tab("Agents")
 
-    stored = await playground.page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    stored = await playground.stored(active_tab=TABS.index("Agents"))
 
     assert "CreateSchedule" in stored
     assert "not-to-be-stored" not in stored

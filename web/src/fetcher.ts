@@ -1,19 +1,34 @@
-import { createGraphiQLFetcher, type Fetcher } from "@graphiql/toolkit";
-import { type DocumentNode, getOperationAST } from "graphql";
+import { createGraphiQLFetcher, type Fetcher, type FetcherParams } from "@graphiql/toolkit";
+import { getOperationAST, type OperationDefinitionNode, parse } from "graphql";
 
 import { httpUrl } from "./endpoint";
 import { subscribe } from "./subscribe";
 
 const overHttp = createGraphiQLFetcher({ url: httpUrl });
 
-/** Queries and mutations go over HTTP, `@defer` as multipart; subscriptions over a WebSocket. */
-export const fetcher: Fetcher = (params, options) =>
-  isSubscription(options?.documentAST, params.operationName)
-    ? subscribe(params, options?.headers)
-    : overHttp(params, options);
+/**
+ * Queries and mutations go over HTTP, `@defer` as multipart; subscriptions over a WebSocket.
+ *
+ * GraphiQL hands over the text as it stands in the editor, but the operation's name and the parsed document from
+ * when it last looked, a moment after the last change. So both are taken from the text: who pastes an operation or
+ * changes the tab, and runs at once, runs what is shown.
+ */
+export const fetcher: Fetcher = (params, options) => {
+  const operation = operationOf(params);
+  const current = operation ? { ...params, operationName: operation.name?.value ?? null } : params;
+  return operation?.operation === "subscription"
+    ? subscribe(current, options?.headers)
+    : overHttp(current, options?.headers && { headers: options.headers });
+};
 
-function isSubscription(document: DocumentNode | undefined, name: string | null | undefined): boolean {
-  return document !== undefined && getOperationAST(document, name)?.operation === "subscription";
+/** The operation of the name, or the only one; none where there are several, or no GraphQL: the API says it better. */
+function operationOf({ query, operationName }: FetcherParams): OperationDefinitionNode | undefined {
+  try {
+    const document = parse(query);
+    return getOperationAST(document, operationName) ?? getOperationAST(document) ?? undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 export interface FirstLook {
