@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import h11
 
-WITHIN_SECONDS = 30.0
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -216,18 +216,18 @@ class ScriptedAgent:
         return [received for received in self.requests if received.method == method]
 
     async def received(self, count: int, method: str | None = None) -> list[Received]:
-        """The requests, or those of one method, once there are `count`. Raises TimeoutError after 30 s."""
+        """The requests, or those of one method, once there are `count`. Raises TimeoutError."""
 
         def so_far() -> list[Received]:
             return self.requests if method is None else self.of(method)
 
-        async with asyncio.timeout(WITHIN_SECONDS), self._changed:
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(so_far()) >= count)
         return list(so_far())
 
     async def idle(self) -> None:
-        """Waits until no connection is open. Raises TimeoutError after 30 s."""
-        async with asyncio.timeout(WITHIN_SECONDS), self._changed:
+        """Waits until no connection is open. Raises TimeoutError."""
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: not self._open)
 
     async def listen(self) -> None:

@@ -102,7 +102,7 @@ async def test_temporal_freezes_during_reads_and_changes(
         installation.figures.injected("Temporal: frozen")
         # then rows are read, and changes are kept
         assert await read(api, "Reads with Temporal hung") == {"TIMED_OUT"}
-        changed = await api.update(schedule["id"], 1, cadence={"interval": {"everySeconds": 2}})
+        changed = await api.update(schedule["id"], 1, cadence={"interval": {"everySeconds": 4}})
         assert (changed["version"], changed["clock"]["status"]) == (2, "PENDING")
         created = await api.create(agent_id, OFTEN)
         paused = await api.act("pause", created["id"])

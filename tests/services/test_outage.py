@@ -4,6 +4,7 @@ was due meanwhile.
 
 import asyncio
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,14 +28,17 @@ from tests.waiting import eventually
 
 
 @pytest.mark.fault("F7")
+@pytest.mark.parametrize(
+    "options", [pytest.param(CHASM, id="chasm"), pytest.param((), id="v1", marks=pytest.mark.matrix)]
+)
 async def test_a_change_right_after_an_outage_loses_no_due_time(
-    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent
+    database_url: str, tmp_path: Path, scripted_agent: ScriptedAgent, options: Sequence[str]
 ) -> None:
     scripted_agent.always(stream(full("Yes.")))
     data, port, log = tmp_path / "temporal", free_port(), tmp_path / "temporal.log"
     # The servers outlive the stack, which would else try for long to tell them of its end.
     with ExitStack() as servers:
-        server = servers.enter_context(running_temporal(data, port, free_port(), log, options=CHASM))
+        server = servers.enter_context(running_temporal(data, port, free_port(), log, options=options))
         async with stack(database_url, server.address) as running:
             # given a schedule that fires, and Temporal goes away for several of its times
             agent = await running.agent(scripted_agent.url)
@@ -49,7 +53,7 @@ async def test_a_change_right_after_an_outage_loses_no_due_time(
                 OPEN_ACTOR, schedule.id, {"cadence": YEARLY}, expected_version=1
             )
             assert changed.clock.applied_version == 1
-            servers.enter_context(running_temporal(data, port, free_port(), log, options=CHASM))
+            servers.enter_context(running_temporal(data, port, free_port(), log, options=options))
             await eventually(lambda: _applied(running, schedule.id))
             # then every time that was due before the change has its run
             expected = await _expected(running, schedule.id)
