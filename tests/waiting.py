@@ -1,13 +1,15 @@
-"""Waiting on a condition, and one condition that many wait on: that a process has ended."""
+"""Waiting on a condition, or on many calls at once; and one condition that many wait on: that a process has ended."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import psutil
 
 Found = TypeVar("Found")
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
 
 PATIENCE = 120.0
 """Seconds after which something will not happen any more, on a machine that is busy with much else."""
@@ -49,3 +51,14 @@ async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: floa
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, LAST_PAUSE)
         return answer
+
+
+async def each(call: Callable[[Item], Awaitable[Answer]], items: Iterable[Item], at_once: int = 8) -> list[Answer]:
+    """What the call answers for each of the items, in their order; so many are under way at a time."""
+    gate = asyncio.Semaphore(at_once)
+
+    async def one(item: Item) -> Answer:
+        async with gate:
+            return await call(item)
+
+    return await asyncio.gather(*(one(item) for item in items))

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from services.failpoints import Failpoint
 from services.schedule import clock_id
 from tests.faults.figures import Figures
 from tests.programs import environment
-from tests.waiting import eventually
+from tests.waiting import each, eventually
 
 PATIENCE_SECONDS = 300
 """How long a test waits for what is bound to come: long, since a machine may be busy, and figures tell the time."""
@@ -222,6 +222,10 @@ class Installation:
     direct_temporal: str = ""
     """Where the test itself asks Temporal, if the programs go through a proxy; the same for Postgres."""
     direct_database: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the programs, over those of every test."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """What every request to the API carries."""
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -230,7 +234,7 @@ class Installation:
     def __post_init__(self) -> None:
         self.direct_temporal = self.direct_temporal or self.temporal_address
         self.direct_database = self.direct_database or self.database_url
-        self._variables = environment(self.database_url, self.temporal_address)
+        self._variables = environment(self.database_url, self.temporal_address, **self.settings)
 
     @asynccontextmanager
     async def program(self, command: str, **variables: str) -> AsyncIterator[Program]:
@@ -261,12 +265,14 @@ class Installation:
     @asynccontextmanager
     async def starting_api(self, failpoints: str = "") -> AsyncIterator[Api]:
         port = str(free_port())
-        url = f"http://127.0.0.1:{port}"
         async with (
             self.program("serve", NEXTFIRE_FAILPOINTS=failpoints, NEXTFIRE_PORT=port) as program,
-            httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client,
+            self.client(url := f"http://127.0.0.1:{port}") as client,
         ):
             yield Api(program, url, client)
+
+    def client(self, url: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=url, headers=self.headers, timeout=30, trust_env=False)
 
     @asynccontextmanager
     async def running(
@@ -330,9 +336,12 @@ class Installation:
     async def clean(self) -> None:
         """Take the clocks away: those of a shared server would fire on after the test."""
         client = await self.temporal()
-        for row in await self.rows("SELECT id FROM agent_run_schedules"):
+
+        async def delete(row: asyncpg.Record) -> None:
             with suppress(RPCError):
                 await client.get_schedule_handle(clock_id(row["id"])).delete()
+
+        await each(delete, await self.rows("SELECT id FROM agent_run_schedules"))
         await self.close()
 
     async def close(self) -> None:
