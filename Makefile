@@ -69,6 +69,13 @@ differential: $(VENV)/.installed-all ## Compare our calendar with Temporal's ove
 faults: $(VENV)/.installed-all ## Break it in every way of docs/faults.md, and print what was measured
 	$(BIN)/python -m pytest --faults $(PYTEST_ARGS)
 
+MINUTES := 5
+SCHEDULER := v1
+.PHONY: soak
+soak: $(VENV)/.installed-all ## Break it at random for MINUTES=5, SCHEDULER=v1 or chasm, from a SEED that is printed
+	$(BIN)/python -m pytest --faults -s --soak-minutes=$(MINUTES) $(if $(SEED),--soak-seed=$(SEED)) -k $(SCHEDULER) \
+	  $(PYTEST_ARGS) tests/faults/test_soak.py
+
 .PHONY: histories
 histories: $(VENV)/.installed-all ## Record the workflow histories that tests/services/histories lacks
 	$(BIN)/python -m tests.services.recording

@@ -9,6 +9,33 @@ from math import ceil
 
 import psutil
 
+REPORTED = (
+    "Due times expected",
+    "Due times with a run",
+    "Due times with two runs",
+    "Requests at agents",
+    "Requests at agents: distinct keys",
+    "Effects at agents that dedupe",
+    "Heal: dirty row",
+    "Heal: deleted clock",
+    "Heal: edited clock",
+    "Heal: orphan",
+    "Recovery after a worker's death",
+    "Reads with Temporal down",
+    "Reads with Temporal hung",
+    "Acknowledged mutations",
+    "Acknowledged mutations lost",
+    "Events published",
+    "Events received",
+    "Events received twice",
+    "Events out of order or lost",
+    "Fire lag, idle",
+    "Fire lag, 1,000 at once",
+    "Calendar against Temporal: windows around clock changes",
+    "Calendar against Temporal: mismatches",
+)
+"""What a run of the whole matrix has measured when it is over."""
+
 
 @dataclass
 class Figures:
@@ -34,6 +61,10 @@ class Figures:
     @property
     def is_empty(self) -> bool:
         return not (self.faults or self.counts or self.seconds)
+
+    def lacking(self) -> list[str]:
+        """What a whole run measures, and this one did not."""
+        return [name for name in REPORTED if name not in self.counts and name not in self.seconds]
 
     def rows(self) -> list[tuple[str, str]]:
         """Every figure as a name and a value, in a steady order."""

@@ -61,6 +61,10 @@ class Program:
     def exit_code(self) -> int | None:
         return self._child.exit_code
 
+    @property
+    def last_words(self) -> str:
+        return self._child.last_lines(1)
+
     def kill(self) -> None:
         self._child.send(signal.SIGKILL)
         self.figures.injected(f"{self._child.name}: killed")

@@ -2,8 +2,12 @@
 
 `fault("F10")` says which fault of docs/faults.md a test shows, wherever it stands. A test that is also marked `matrix`
 takes its time, and runs with `--faults` alone (`make faults`), which in turn runs nothing but faults.
+
+The soak takes its length and its seed from here, and the seed is said before anything else.
 """
 
+import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,20 +15,36 @@ import pytest
 from tests.faults.figures import Figures
 
 FIGURES = pytest.StashKey[Figures]()
+SOAK = pytest.StashKey["Soak"]()
 LEFT_OUT = pytest.StashKey[int]()
+
+
+@dataclass(frozen=True)
+class Soak:
+    minutes: float
+    seed: int
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faults")
     group.addoption("--faults", action="store_true", help="run the whole fault matrix, and nothing else")
+    group.addoption("--soak-minutes", type=float, default=0.5, help="for how long the soak breaks things at random")
+    group.addoption("--soak-seed", type=int, help="which faults it chooses; another one each time by default")
     group.addoption("--faults-table", type=Path, help="where to write the table of figures as Markdown")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = Figures()
     config.stash[LEFT_OUT] = 0
+    seed = config.getoption("soak_seed")
+    config.stash[SOAK] = Soak(config.getoption("soak_minutes"), random.randrange(1_000_000) if seed is None else seed)
     config.addinivalue_line("markers", "fault(name): the fault of the matrix that this test shows")
     config.addinivalue_line("markers", "matrix: takes its time, and runs with --faults alone")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    soak = config.stash[SOAK]
+    return f"soak: {soak.minutes:g} minutes, seed {soak.seed}" if config.getoption("faults") else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,6 +62,11 @@ def figures(pytestconfig: pytest.Config) -> Figures:
     return pytestconfig.stash[FIGURES]
 
 
+@pytest.fixture(scope="session")
+def soak(pytestconfig: pytest.Config) -> Soak:
+    return pytestconfig.stash[SOAK]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not config.getoption("faults"):
         if config.stash[LEFT_OUT]:
@@ -52,6 +77,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("figures of the fault matrix")
     terminalreporter.write_line(figures.as_text())
+    if lacking := figures.lacking():
+        terminalreporter.write_line(f"Not measured by this run: {'; '.join(lacking)}.")
     terminalreporter.section("the same in Markdown")
     terminalreporter.write_line(figures.as_markdown())
     if table := config.getoption("faults_table"):

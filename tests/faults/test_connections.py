@@ -2,9 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +12,7 @@ from nextfire.embedded import Temporal
 from tests.agents.scripted import ScriptedAgent, result
 from tests.faults.figures import Figures
 from tests.faults.installation import OFTEN, PATIENCE_SECONDS, YEARLY, Api, Installation, Unanswered
+from tests.faults.lines import lines
 from tests.faults.oracle import Oracle
 from tests.faults.proxy import FaultProxy, Mode
 from tests.faults.subscriber import following
@@ -24,34 +22,6 @@ pytestmark = pytest.mark.matrix
 
 DARK_SECONDS = 15.0
 DELIVERED_SINCE = "SELECT 1 FROM runs WHERE status = 'DELIVERED' AND fire_at > $1"
-
-
-@dataclass
-class Lines:
-    """The ways of an installation to its stores, each through a proxy."""
-
-    postgres: FaultProxy
-    temporal: FaultProxy
-    installation: Installation
-
-
-@asynccontextmanager
-async def lines(database_url: str, temporal: Temporal, logs: Path, figures: Figures) -> AsyncIterator[Lines]:
-    ports = [int(database_url.rsplit(":", 1)[1].split("/")[0]), int(temporal.address.split(":")[1])]
-    postgres, to_temporal = (FaultProxy(port) for port in ports)
-    async with AsyncExitStack() as stack:
-        for proxy in (postgres, to_temporal):
-            await stack.enter_async_context(proxy.running())
-        installation = Installation(
-            database_url.replace(f":{ports[0]}/", f":{postgres.port}/"),
-            to_temporal.address,
-            logs,
-            figures,
-            direct_temporal=temporal.address,
-            direct_database=database_url,
-        )
-        yield Lines(postgres, to_temporal, installation)
-        await installation.clean()
 
 
 @pytest.mark.fault("F17")
@@ -64,7 +34,7 @@ async def test_connections_to_a_store_that_lead_nowhere_are_given_up(
     scripted_agent: ScriptedAgent,
     store: str,
 ) -> None:
-    async with lines(database_url, shared_temporal, tmp_path, figures) as ways:
+    async with lines(database_url, shared_temporal.address, tmp_path, figures) as ways:
         installation = ways.installation
         proxy: FaultProxy = getattr(ways, store)
         async with installation.running() as (api, _):
@@ -105,7 +75,7 @@ async def _changed(api: Api, schedule_id: UUID) -> None:
     async def change() -> bool | None:
         try:
             row = (await api.ask("{ schedules(first: 1) { nodes { version } } }"))["schedules"]["nodes"][0]
-            answer = await api.update(schedule_id, row["version"], cadence={"interval": {"everySeconds": 2}})
+            answer = await api.update(schedule_id, row["version"], cadence={"interval": {"everySeconds": 4}})
         except Unanswered:
             return None
         return True if "version" in answer else None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.figures import Figures, quantile
+from tests.faults.figures import REPORTED, Figures, quantile
 from tests.programs import environment
 
 ROOT = Path(__file__).parents[2]
@@ -66,3 +66,10 @@ def test_the_table_holds_every_figure() -> None:
     ]
     assert "| &emsp;clock: delete | 1 |" in figures.as_markdown()
     assert quantile([7.0], 0.99) == 7.0
+
+
+def test_what_a_run_has_not_measured_is_named() -> None:
+    figures = Figures()
+    figures.add("Due times expected")
+    figures.took("Heal: orphan", 1.0)
+    assert figures.lacking() == [name for name in REPORTED if name not in ("Due times expected", "Heal: orphan")]

@@ -1,13 +1,10 @@
 """Postgres is killed under load, locked, slow: what was acknowledged is there, and readers of the feed miss nothing."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -16,7 +13,8 @@ from migrations import upgrade
 from nextfire.embedded import Temporal
 from tests.agents.scripted import ScriptedAgent
 from tests.faults.figures import Figures
-from tests.faults.installation import OFTEN, PATIENCE_SECONDS, Api, Installation, Unanswered
+from tests.faults.installation import OFTEN, Api, Installation, Unanswered
+from tests.faults.load import Load, lost
 from tests.faults.oracle import Oracle
 from tests.faults.proxy import FaultProxy
 from tests.faults.servers import OwnPostgres
@@ -25,67 +23,7 @@ from tests.waiting import eventually
 
 pytestmark = pytest.mark.matrix
 
-CLIENTS = 6
 KILLS = 2
-
-
-@dataclass
-class Load:
-    """Clients that change schedules all the time, and remember what was acknowledged."""
-
-    api: Api
-    agent_id: UUID
-    acknowledged: set[tuple[UUID, int]] = field(default_factory=set)
-    failures: int = 0
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Load"]:
-        clients = [asyncio.create_task(self._client(random.Random(seed))) for seed in range(CLIENTS)]
-        try:
-            yield self
-        finally:
-            for client in clients:
-                client.cancel()
-            ended = await asyncio.gather(*clients, return_exceptions=True)
-        assert [each for each in ended if not isinstance(each, asyncio.CancelledError)] == []
-
-    async def more(self, count: int = 10) -> None:
-        """Return once so many more were acknowledged."""
-        wanted = len(self.acknowledged) + count
-
-        async def enough() -> bool | None:
-            return True if len(self.acknowledged) >= wanted else None
-
-        await eventually(enough, PATIENCE_SECONDS)
-
-    async def _client(self, chance: random.Random) -> None:
-        schedule_id, version = None, 0
-        while True:
-            try:
-                if schedule_id is None:
-                    answer = await self.api.create(self.agent_id, {"interval": {"everySeconds": 5}})
-                    schedule_id = answer["id"]
-                else:
-                    cadence = {"interval": {"everySeconds": chance.randint(3, 9)}}
-                    answer = await self.api.update(schedule_id, version, cadence=cadence)
-                    if answer.get("code") == "VERSION_CONFLICT":
-                        # The change before was made, though nobody heard of it.
-                        version += 1
-                        continue
-                version = answer["version"]
-                self.acknowledged.add((schedule_id, version))
-            except Unanswered:
-                self.failures += 1
-                await asyncio.sleep(0.2)
-
-
-async def lost(installation: Installation, acknowledged: set[tuple[UUID, int]]) -> set[tuple[UUID, int]]:
-    """The acknowledged changes of which Postgres knows nothing."""
-    rows = await installation.rows("SELECT schedule_id, version FROM schedule_revisions")
-    missing = acknowledged - {(row["schedule_id"], row["version"]) for row in rows}
-    installation.figures.add("Acknowledged mutations", len(acknowledged))
-    installation.figures.add("Acknowledged mutations lost", len(missing))
-    return missing
 
 
 @pytest.mark.fault("F14")
@@ -104,7 +42,7 @@ async def test_postgres_is_killed_and_restarted_under_load(
         start = (await api.ask("{ eventCursor }"))["eventCursor"]
         agent_id = await api.agent(scripted_agent.url)
         async with following(api.url, start) as subscriber:
-            async with Load(api, agent_id).running() as load:
+            async with Load(api, [agent_id]).running() as load:
                 for _ in range(KILLS):
                     await load.more()
                     # when Postgres dies in the middle of it, and comes back
@@ -118,7 +56,7 @@ async def test_postgres_is_killed_and_restarted_under_load(
                     figures.took("Recovery after Postgres was killed", time.monotonic() - died)
                 await load.more()
             # then everything that was acknowledged is there, every due time has its run
-            assert await lost(installation, load.acknowledged) == set()
+            assert await lost(installation, load) == set()
             await Oracle(installation, scripted_agent).verdict(api)
             # and the subscriber got every event, once and in order
             await subscriber.check(installation, start)
@@ -148,7 +86,7 @@ async def test_a_slow_postgres_and_a_locked_table_hold_up_nothing_for_long(
             agent_id = await api.agent(scripted_agent.url)
             schedule = await api.create(agent_id, OFTEN)
             await installation.ran(schedule["id"], 2)
-            async with Load(api, agent_id).running() as load:
+            async with Load(api, [agent_id]).running() as load:
                 # when every answer of Postgres takes its time, both ways
                 proxy.delay_seconds = 0.05
                 await load.more()
@@ -169,7 +107,7 @@ async def test_a_slow_postgres_and_a_locked_table_hold_up_nothing_for_long(
                 await asyncio.gather(*asking)
                 # and all goes on as soon as it is free
                 await load.more()
-            assert await lost(installation, load.acknowledged) == set()
+            assert await lost(installation, load) == set()
             await Oracle(installation, scripted_agent).verdict(api)
         await installation.clean()
 
