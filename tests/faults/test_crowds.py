@@ -143,7 +143,7 @@ async def _a_time_to_come(api: Api, agent_id: UUID) -> datetime:
     begun = time.monotonic()
     await each(lambda _: _created(api, agent_id, YEARLY), range(SAMPLE), CREATED_AT_ONCE)
     pace = timedelta(seconds=time.monotonic() - begun) / SAMPLE
-    return datetime.now(UTC).replace(microsecond=0) + 2 * DUE_AT_ONCE * pace + timedelta(seconds=20)
+    return (datetime.now(UTC) + 2 * DUE_AT_ONCE * pace + timedelta(seconds=20)).replace(microsecond=0)
 
 
 @pytest.mark.fault("F31")
