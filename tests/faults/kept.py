@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from tests.faults.installation import PATIENCE_SECONDS, Installation, Program
 from tests.waiting import eventually
 
-NO_STORE = "Postgres does not answer at DATABASE_URL"
+NO_START = ("Postgres does not answer at DATABASE_URL", "Application startup failed")
+"""The last words of a program that found no store: it is for whoever started it to try again."""
 
 
 @dataclass
@@ -35,7 +36,7 @@ class Kept:
                 self._program = program
                 while program.exit_code is None:  # noqa: ASYNC110 - it lies in another process
                     await asyncio.sleep(0.05)
-                if NO_STORE not in program.last_words:
+                if not any(words in program.last_words for words in NO_START):
                     self.endings.append(program.exit_code)
 
 
