@@ -65,6 +65,10 @@ schema: $(VENV)/.installed-all ## Write schema.graphql anew from the code
 differential: $(VENV)/.installed-all ## Compare our calendar with Temporal's over 10,000 random cadences
 	NEXTFIRE_DIFFERENTIAL_CASES=10000 $(BIN)/python -m pytest tests/services/test_calendar_differential.py
 
+.PHONY: plans
+plans: $(VENV)/.installed-all ## Compare answers with and without compiled selections over 5,000 drawn documents
+	NEXTFIRE_PLAN_CASES=5000 $(BIN)/python -m pytest tests/schema/test_plans_differential.py
+
 .PHONY: faults
 faults: $(VENV)/.installed-all ## Break it in every way of docs/faults.md, and print what was measured
 	$(BIN)/python -m pytest --faults $(PYTEST_ARGS)

@@ -113,7 +113,7 @@ class Audiences:
         place = _place_variable(operation)
         variables = {name: value for name, value in request.variables.items() if name != place}
         rest = json.dumps([variables, request.extensions], sort_keys=True)
-        key = (request.query, operation.name, rest, source.visibility)
+        key = (operation.program, rest, source.visibility)
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(executor, source, self._refresh, self._deadline)
@@ -122,7 +122,7 @@ class Audiences:
 
 def _place_variable(operation: Operation) -> str | None:
     """The variable that the place comes from; None where it is none, or one that is used for something else too."""
-    for field in operation.node.selection_set.selections:
+    for field in operation.program.operation.selection_set.selections:
         for argument in (field.arguments if isinstance(field, FieldNode) else None) or ():
             if argument.name.value == PLACE and isinstance(argument.value, VariableNode):
                 name = argument.value.name.value

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import strawberry
 from graphql import (
     REMOVE,
     ASTValidationRule,
     DirectiveNode,
     DocumentNode,
     GraphQLError,
-    GraphQLSchema,
     GraphQLSyntaxError,
     OperationDefinitionNode,
     OperationType,
@@ -34,8 +34,11 @@ from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRul
 from nextfire.transport.masking import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED, request_errors
 from nextfire.transport.refusal import Refusal, Refused
 from schema.cost import Cost, weighed
+from schema.execution import Program
 from schema.limits import TOO_COMPLEX, Limits, limit_errors
 from schema.one_of import OneOfRule
+from schema.plain_fields import PlainFields
+from schema.plans import Plans
 
 _ESCAPED_NUL = re.compile(r"\\u(?:0000|\{0+\})")
 _TOO_MANY_TOKENS = re.compile(r"contains more than \d+ tokens")
@@ -47,21 +50,22 @@ _RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValida
 
 @dataclass(frozen=True)
 class Operation:
-    """One valid operation. `plain` is its document with everything delivered at once."""
+    """One valid operation. `at_once` runs it with nothing deferred."""
 
     document: DocumentNode
-    plain: DocumentNode
-    node: OperationDefinitionNode
+    program: Program
+    at_once: Program
     cost: Cost
     introspects: bool
 
     @property
     def name(self) -> str | None:
-        return self.node.name.value if self.node.name else None
+        name = self.program.operation.name
+        return name.value if name else None
 
     @property
     def kind(self) -> OperationType:
-        return self.node.operation
+        return self.program.operation.operation
 
     @property
     def subscribes(self) -> bool:
@@ -69,14 +73,15 @@ class Operation:
 
     @property
     def defers(self) -> bool:
-        return self.plain is not self.document and not self.subscribes
+        return self.at_once is not self.program and not self.subscribes
 
 
 class Documents:
     """The documents that a schema was asked to run, most recent first, at most `size` of them."""
 
-    def __init__(self, schema: GraphQLSchema, limits: Limits, size: int = 128) -> None:
-        self._schema = schema
+    def __init__(self, schema: strawberry.Schema, limits: Limits, size: int = 128) -> None:
+        self._schema = schema._schema
+        self._fields = PlainFields(schema)
         self._limits = limits
         self._prepare = lru_cache(maxsize=size)(self._prepare_anew)
 
@@ -113,9 +118,18 @@ class Documents:
             return Refused(422, request_errors(errors, VALIDATION_FAILED))
         # @stream is not offered: clients that know @defer break on it.
         document = _without(document, "stream")
+        programs = self._programs(document)
         plain = _without(document, "defer")
-        operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
-        return [Operation(document, plain, node, *weighed(self._schema, document, node)) for node in operations]
+        at_once = programs if plain is document else self._programs(plain)
+        return [
+            Operation(document, *each, *weighed(self._schema, document, each[0].operation))
+            for each in zip(programs, at_once, strict=True)
+        ]
+
+    def _programs(self, document: DocumentNode) -> list[Program]:
+        plans = Plans(self._fields, document)
+        operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
+        return [Program(self._schema, plans, document, each) for each in operations]
 
     def _validate(self, document: DocumentNode) -> list[GraphQLError]:
         return validate(self._schema, document, _RULES, max_errors=self._limits.max_errors, hide_suggestions=True)

@@ -22,7 +22,6 @@ from graphql.execution import (
     execute_subscription_event,
     map_source_to_response_event,
 )
-from strawberry.execution import optimized_is_awaitable
 
 from nextfire.transport.audiences import Audiences
 from nextfire.transport.documents import Documents, Operation
@@ -65,13 +64,12 @@ class Engine:
     ) -> None:
         if schema.extensions or schema.directives:
             raise ValueError("The endpoint runs no schema extensions, and no directives of Strawberry's.")
-        self._schema = schema
         self._limits = limits
         self._deadline = deadline
         self._refresh = refresh
         self._reports_cost = reports_cost
         self._trusted = TrustedDocuments(trusted)
-        self._documents = Documents(schema._schema, limits, size=max(DOCUMENTS_KEPT, len(trusted or ())))
+        self._documents = Documents(schema, limits, size=max(DOCUMENTS_KEPT, len(trusted or ())))
         self._audiences = Audiences(refresh or (lambda context: context), deadline)
 
     @property
@@ -130,17 +128,8 @@ class Engine:
     def _executor(
         self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
     ) -> Executor[Any]:
-        built = self._schema.execution_context_class.build(
-            self._schema._schema,
-            operation.document if in_parts else operation.plain,
-            context_value=context,
-            raw_variable_values=request.variables,
-            operation_name=operation.name,
-            max_coercion_errors=self._limits.max_errors,
-            is_awaitable=cast("Any", optimized_is_awaitable),
-            hide_suggestions=True,
-            operation_extensions=request.extensions,
-        )
+        program = operation.program if in_parts else operation.at_once
+        built = program.executor(context, request.variables, request.extensions, max_errors=self._limits.max_errors)
         if isinstance(built, list):
             raise Refused(422, request_errors(built, BAD_USER_INPUT))
         return built

@@ -82,7 +82,7 @@ def test_a_chain_of_fragments_is_looked_at_once_each() -> None:
 
 def test_a_document_is_read_once() -> None:
     # given
-    documents = Documents(schema_of(), DEFAULT_LIMITS, size=2)
+    documents = Documents(SCHEMA, DEFAULT_LIMITS, size=2)
 
     # when
     first = documents.operation("{ hello }", None)
@@ -96,7 +96,7 @@ def test_a_document_is_read_once() -> None:
 
 def test_a_wrong_document_is_remembered_and_told_anew() -> None:
     # given
-    documents = Documents(schema_of(), DEFAULT_LIMITS)
+    documents = Documents(SCHEMA, DEFAULT_LIMITS)
     told: list[Any] = []
 
     # when

@@ -1,0 +1,248 @@
+"""Selection sets as Python functions.
+
+`Compiler` makes of a selection set a function that takes an object and answers the dictionary of its plain fields, or
+raises where anything is not as expected. Fields that are not plain are holes in it, filled by the executor.
+
+The source is made of fixed text, of attribute names, and of response names as literals, each checked to be a name;
+everything else is a global of the function.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
+from typing import Any
+
+from graphql import (
+    GraphQLBoolean,
+    GraphQLEnumType,
+    GraphQLID,
+    GraphQLInt,
+    GraphQLLeafType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLString,
+    Undefined,
+    is_abstract_type,
+    is_leaf_type,
+    is_object_type,
+)
+from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
+from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
+
+from schema.plain_fields import KNOWN_CLASSES, Attribute, Method, PlainFields
+
+Make = Callable[[Any], Any]
+Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
+
+_NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
+_LARGEST, _SMALLEST = 2**31 - 1, -(2**31)
+_CONDITIONS = frozenset({"skip", "include", "defer"})
+_EXACT = {GraphQLString: "str", GraphQLID: "str", GraphQLBoolean: "bool"}
+
+
+class Unexpected(Exception):
+    """Something that graphql-core has to deal with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """A field that the executor fills. A method is called directly, everything else is left to graphql-core.
+
+    `details` are for a selection that is not deferred; in one that is, they are the executor's own.
+    """
+
+    key: str
+    details: FieldDetailsList
+    method: Method | None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The fields that are selected on one object type."""
+
+    type: GraphQLObjectType
+    make: Make
+    holes: tuple[Hole, ...]
+
+
+class Compiler:
+    """Compiles selection sets of one document, under one set of conditions."""
+
+    def __init__(self, fields: PlainFields, collect: Collect) -> None:
+        self._fields = fields
+        self._collect = collect
+
+    def value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Make | None:
+        """What completes a value of the type, if all fields below are plain."""
+        source = Source()
+        if is_strange(details) or not self._complete(source, type_, details, "v", "    "):
+            return None
+        return source.function(["    return v"])
+
+    def of_type(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Selection | None:
+        """The selection on the type; None where it is deferred in part, or knows no class for the type."""
+        if is_strange(details):
+            return None
+        collected = self._collect(type_, details)
+        return None if collected.new_defer_usages else self.of_fields(type_, collected.grouped_field_set)
+
+    def of_fields(self, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection | None:
+        classes = self._fields.classes(type_)
+        if not classes or any(is_strange(details) for details in grouped.values()):
+            return None
+        source = Source()
+        source.add(f"    if v.__class__ not in {source.constant(classes)}: raise Unexpected")
+        source.add(f"    if getattr(v, {TYPE_CAST_ATTRIBUTE!r}, None) is not None: raise Unexpected")
+        entries, holes = [], []
+        for number, (key, details) in enumerate(grouped.items()):
+            if not _NAME.fullmatch(key):
+                return None
+            entry = self._entry(source, type_, details, f"a{number}")
+            entries.append(f"{key!r}: {entry}")
+            if entry == "None":
+                holes.append(self._hole(type_, key, details))
+        if len(holes) == len(grouped) and not any(hole.method for hole in holes):
+            return None
+        return Selection(type_, source.function([f"    return {{{', '.join(entries)}}}"]), tuple(holes))
+
+    def _entry(self, source: "Source", parent: GraphQLObjectType, details: FieldDetailsList, name: str) -> str:
+        """The expression for a field's value; `None` for one that is to be filled in."""
+        node = details[0].node
+        if node.name.value == "__typename":
+            return repr(parent.name)
+        how = self._fields.field(parent, node.name.value)
+        if isinstance(how, Attribute):
+            read = f"    {name} = v.{how.name}"
+        elif isinstance(how, Method) and how.is_plain:
+            read = f"    {name} = {source.constant(how.call)}(v)"
+        else:
+            return "None"
+        mark = source.mark()
+        source.add(read)
+        if self._complete(source, parent.fields[node.name.value].type, details, name, "    "):
+            return name
+        source.undo(mark)
+        return "None"
+
+    def _hole(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Hole:
+        how = self._fields.field(parent, details[0].node.name.value)
+        # The same nodes may be deferred at one place of a document and not at another.
+        at_once = [each._replace(defer_usage=None) for each in details]
+        return Hole(key, at_once, how if isinstance(how, Method) else None)
+
+    def _complete(
+        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, indent: str
+    ) -> bool:
+        """Write what completes the variable in place, None included. False if it is not all plain."""
+        if isinstance(type_, GraphQLNonNull):
+            return self._complete_present(source, type_.of_type, details, name, indent)
+        source.add(f"{indent}if {name} is not None:")
+        return self._complete_present(source, type_, details, name, indent + "    ")
+
+    def _complete_present(
+        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str
+    ) -> bool:
+        """The same where None is unexpected, which each of these finds by itself."""
+        if isinstance(type_, GraphQLList):
+            item, items = f"{name}_i", f"{name}_l"
+            source.add(f"{indent}if {name}.__class__ is not list and {name}.__class__ is not tuple: raise Unexpected")
+            source.add(f"{indent}{items} = []")
+            source.add(f"{indent}for {item} in {name}:")
+            whole = self._complete(source, type_.of_type, details, item, indent + "    ")
+            source.add(f"{indent}    {items}.append({item})")
+            source.add(f"{indent}{name} = {items}")
+            return whole
+        if is_leaf_type(type_):
+            source.extend(indent + line for line in self._leaf(source, type_, name))
+            return True
+        if not share_a_part(details):
+            return False
+        if is_object_type(type_):
+            selection = self.of_type(type_, details)
+            if selection is None or selection.holes:
+                return False
+            source.add(f"{indent}{name} = {source.constant(selection.make)}({name})")
+            return True
+        return is_abstract_type(type_) and self._abstract(source, type_, details, name, indent)
+
+    def _abstract(self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str) -> bool:
+        makes = {}
+        for class_, runtime_type in self._fields.runtime_types(type_).items():
+            selection = self.of_type(runtime_type, details)
+            if selection is None or selection.holes:
+                return False
+            makes[class_] = selection.make
+        source.add(f"{indent}{name} = {source.constant(makes)}[{name}.__class__]({name})")
+        return True
+
+    def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str) -> list[str]:
+        """What serializes the leaf; each value that is not of the usual class is graphql-core's."""
+        exact = next((found for scalar, found in _EXACT.items() if type_ is scalar), None)
+        if exact is not None:
+            return [f"if {name}.__class__ is not {exact}: raise Unexpected"]
+        if type_ is GraphQLInt:
+            bounds = f"{_SMALLEST} <= {name} <= {_LARGEST}"
+            return [f"if {name}.__class__ is not int or not {bounds}: raise Unexpected"]
+        names = self._fields.enum_names(type_) if isinstance(type_, GraphQLEnumType) else None
+        if names is not None:
+            return [f"{name} = {source.constant(names)}[id({name})]"]
+        return [
+            f"if {name}.__class__ not in {source.constant(KNOWN_CLASSES)}: raise Unexpected",
+            f"{name} = {source.constant(type_.coerce_output_value)}({name})",
+            f"if {name} is None or {name} is {source.constant(Undefined)}: raise Unexpected",
+        ]
+
+
+class Source:
+    """The lines of a function of `v`, and the constants that they name."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._constants: dict[str, Any] = {"Unexpected": Unexpected}
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+
+    def extend(self, lines: Any) -> None:
+        self._lines.extend(lines)
+
+    def constant(self, value: Any) -> str:
+        name = f"C{len(self._constants)}"
+        self._constants[name] = value
+        return name
+
+    def mark(self) -> int:
+        return len(self._lines)
+
+    def undo(self, mark: int) -> None:
+        del self._lines[mark:]
+
+    def function(self, last: list[str]) -> Make:
+        exec(_code("\n".join(["def make(v):", *self._lines, *last])), self._constants)  # noqa: S102
+        made: Make = self._constants["make"]
+        return made
+
+
+@lru_cache(maxsize=512)
+def _code(text: str) -> CodeType:
+    """Compiling takes half a millisecond, and clients select the same of a type in many documents."""
+    return compile(text, "<selection>", "exec")
+
+
+def share_a_part(details: FieldDetailsList) -> bool:
+    """Whether all mentions of a field are deferred together, or none is. What is below them comes together then."""
+    first = details[0].defer_usage
+    return all(each.defer_usage is first for each in details)
+
+
+def is_strange(details: FieldDetailsList) -> bool:
+    """Whether a field has what is not compiled: directives with a meaning of their own, arguments of fragments."""
+    return any(
+        each.fragment_variable_values is not None
+        or any(directive.name.value not in _CONDITIONS for directive in each.node.directives or ())
+        for each in details
+    )

@@ -1,0 +1,282 @@
+"""Runs operations with their selection sets compiled.
+
+`PlanExecutor` is graphql-core's executor, but that it completes objects by compiled functions where it can. Whatever
+is not as expected (a null where none may be, another class, something to await, an exception) is left to graphql-core,
+which does that part again from the start: errors, their paths, and nulls that rise are its own. That is invisible,
+since nothing that is done twice has an effect.
+"""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FragmentDefinitionNode,
+    GraphQLError,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLOutputType,
+    GraphQLResolveInfo,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    default_field_resolver,
+    default_type_resolver,
+    is_abstract_type,
+    is_object_type,
+)
+from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, GroupedFieldSet
+from graphql.execution.values import VariableValues, get_variable_values
+from graphql.pyutils import Path
+from graphql.pyutils.gather_with_cancel import gather_with_cancel
+from strawberry.execution import optimized_is_awaitable
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
+
+from schema.compilation import Compiler, Make, Selection, share_a_part
+from schema.plain_fields import Method
+from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
+
+_SEEN: Any = object()
+
+
+class Program:
+    """One operation of a valid document, ready to be run again and again."""
+
+    def __init__(
+        self, schema: GraphQLSchema, plans: Plans, document: DocumentNode, operation: OperationDefinitionNode
+    ) -> None:
+        self.plans = plans
+        self._schema = schema
+        self.operation = operation
+        self._variables = operation.variable_definitions or ()
+        definitions = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
+        self._definitions = {each.name.value: each for each in definitions}
+        self._fragments = {name: FragmentDetails(each) for name, each in self._definitions.items()}
+
+    def executor(
+        self, context: Any, variables: dict[str, Any], extensions: dict[str, Any], *, max_errors: int
+    ) -> "PlanExecutor | list[GraphQLError]":
+        """`Executor.build` without what is the same each time; the errors where the variables are wrong."""
+        values: VariableValues | list[GraphQLError] = VariableValues({}, {})
+        if self._variables:
+            values = get_variable_values(
+                self._schema, self._variables, variables, max_errors=max_errors, hide_suggestions=True
+            )
+            if isinstance(values, list):
+                return values
+        executor = PlanExecutor(
+            self._schema,
+            self._definitions,
+            self._fragments,
+            None,
+            context,
+            self.operation,
+            values,
+            default_field_resolver,
+            default_type_resolver,
+            default_field_resolver,
+            is_awaitable=optimized_is_awaitable,
+            hide_suggestions=True,
+            operation_extensions=extensions,
+        )
+        executor.use(self.plans)
+        return executor
+
+
+class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
+    """Executes one operation. It is graphql-core's executor alone until it is given the plans of its document."""
+
+    _plans: Plans | None = None
+    _known: Known
+    _compiler: Compiler
+
+    def use(self, plans: Plans) -> None:
+        if self.middleware_manager is None:
+            self._plans = plans
+            self._known = plans.under(self.variable_values.coerced)
+            self._info_class = plans.fields.info_class
+            self._compiler = Compiler(plans.fields, self.collect_subfields)
+            self._of_group: dict[int, tuple[GroupedFieldSet, Selection | None]] = {}
+
+    def complete_value(
+        self,
+        return_type: GraphQLOutputType,
+        field_details_list: FieldDetailsList,
+        info: GraphQLResolveInfo[Any],
+        path: Path,
+        result: Any,
+        position_context: Any,
+    ) -> Any:
+        plans = self._plans
+        if (
+            plans is not None
+            and result is not None
+            and field_details_list[0].node.selection_set is not None
+            and not isinstance(return_type, GraphQLNonNull)  # which comes back here for the type inside
+        ):
+            plan = self._plan(plans, return_type, field_details_list, result)
+            if isinstance(plan, Selection):
+                if not plan.holes or (position_context is None and not _is_deferred(field_details_list)):
+                    made = self._make(plans, plan.make, result)
+                    if made is not None:
+                        return self._filled(plan, result, path, made, None, None) if plan.holes else made
+            elif plan is not None:
+                made = self._make(plans, plan, result)
+                if made is not None:
+                    return made
+        return super().complete_value(return_type, field_details_list, info, path, result, position_context)
+
+    def execute_fields(
+        self,
+        parent_type: GraphQLObjectType,
+        source_value: Any,
+        path: Path | None,
+        grouped_field_set: GroupedFieldSet,
+        position_context: Any,
+    ) -> Any:
+        plans = self._plans
+        # Without deferred parts, `complete_value` has already tried.
+        if plans is not None and position_context is not None and path is not None:
+            selection = self._group(parent_type, grouped_field_set)
+            if selection is not None:
+                made = self._make(plans, selection.make, source_value)
+                if made is not None:
+                    return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
+        return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+
+    @staticmethod
+    def _make(plans: Plans, make: Make, value: Any) -> Any:
+        """What the plan makes of the value; None where it is abandoned."""
+        try:
+            made = make(value)
+        except Exception:
+            plans.abandoned += 1
+            return None
+        plans.used += 1
+        return made
+
+    def _plan(self, plans: Plans, type_: Any, details: FieldDetailsList, value: Any) -> Plan | None:
+        if is_abstract_type(type_):
+            type_ = plans.fields.runtime_types(type_).get(value.__class__)
+            if type_ is None:
+                return None
+        if len(details) > 1 and not share_a_part(details):
+            return None
+        # All details are of one document, so the nodes tell them apart; the schema keeps its types.
+        if len(details) == 1:
+            key: Key = (id(type_), id(details[0].node))
+        else:
+            key = (id(type_), *[id(each.node) for each in details])
+        try:
+            plan = self._known[key]
+        except KeyError:
+            # The first time costs less without a plan.
+            self._remember(key, _SEEN)
+            return None
+        if plan is not _SEEN:
+            return plan
+        compiler = self._compiler
+        plan = compiler.of_type(type_, details) if is_object_type(type_) else compiler.value(type_, details)
+        self._remember(key, plan)
+        return plan
+
+    def _remember(self, key: Key, plan: Plan | None) -> None:
+        if len(self._known) >= MOST_PLANS:
+            self._known.clear()
+        self._known[key] = plan
+
+    def _group(self, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection | None:
+        """The selection of a part of a deferred selection set, which only this executor can tell apart."""
+        found = self._of_group.get(id(grouped))
+        if found is None:
+            key = (
+                id(type_),
+                *(
+                    (name, share_a_part(details), *[id(each.node) for each in details])
+                    for name, details in grouped.items()
+                ),
+            )
+            selection: Any = self._known.get(key, _SEEN)
+            if selection is _SEEN:
+                selection = self._compiler.of_fields(type_, grouped)
+                self._remember(key, selection)
+            found = self._of_group[id(grouped)] = (grouped, selection)
+        return found[1]
+
+    def _filled(
+        self,
+        selection: Selection,
+        source: Any,
+        path: Path,
+        made: dict[str, Any],
+        grouped: GroupedFieldSet | None,
+        position: Any,
+    ) -> Any:
+        """What was made, with its holes filled: `execute_fields` of graphql-core for those."""
+        type_, name = selection.type, selection.type.name
+        waiting: list[str] = []
+        try:
+            for hole in selection.holes:
+                key = hole.key
+                details = hole.details if grouped is None else grouped[key]
+                hole_path = Path(path, key, name)
+                if hole.method is None:
+                    result = self.execute_field(type_, source, details, hole_path, position)
+                else:
+                    result = self._call(hole.method, type_, source, details, hole_path, position)
+                made[key] = result
+                if self.is_awaitable(result):
+                    waiting.append(key)
+        except Exception:
+            if waiting:
+                self.settle_in_background([made[key] for key in waiting])
+            raise
+        return _awaited(made, waiting) if waiting else made
+
+    def _call(
+        self,
+        method: Method,
+        parent: GraphQLObjectType,
+        source: Any,
+        details: FieldDetailsList,
+        path: Path,
+        position: Any,
+    ) -> Any:
+        """`execute_field` for a method without arguments."""
+        field = parent.fields[details[0].node.name.value]
+        info = self.build_resolve_info(field, [each.node for each in details], parent, path)
+        type_ = field.type
+        try:
+            if method.takes_info:
+                result = method.call(source, self._info_class(_raw_info=info, _field=method.field))
+            else:
+                result = method.call(source)
+            if self.is_awaitable(result):
+                return self.complete_awaitable_value(type_, details, info, path, result, position)
+            completed = self.complete_value(type_, details, info, path, result, position)
+        except Exception as error:
+            self.handle_field_error(error, type_, details, path)
+            return None
+        if self.is_awaitable(completed):
+            return self._completed(completed, type_, details, path)
+        return completed
+
+    async def _completed(
+        self, completed: Awaitable[Any], type_: GraphQLOutputType, details: FieldDetailsList, path: Path
+    ) -> Any:
+        try:
+            return await completed
+        except Exception as error:
+            self.handle_field_error(error, type_, details, path)
+            return None
+
+
+async def _awaited(made: dict[str, Any], waiting: list[str]) -> dict[str, Any]:
+    if len(waiting) == 1:
+        made[waiting[0]] = await made[waiting[0]]
+    else:
+        made.update(zip(waiting, await gather_with_cancel(*(made[key] for key in waiting)), strict=True))
+    return made
+
+
+def _is_deferred(details: FieldDetailsList) -> bool:
+    return any(each.defer_usage is not None for each in details)

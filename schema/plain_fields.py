@@ -1,0 +1,147 @@
+"""Which fields are plain: what is known of a schema's types once, for all documents.
+
+A plain field is read from its object and no more: an attribute, or a method that takes nothing but `self` and is not
+async. Such a method is a function of its object, and may be called again.
+"""
+
+import inspect
+import keyword
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from graphql import (
+    GraphQLAbstractType,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+)
+from strawberry.schema.schema_converter import CustomGraphQLEnumType, GraphQLCoreConverter
+from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.field import StrawberryField
+
+KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, date, time, Decimal, UUID})
+"""What may go to a scalar at once: neither an exception nor something to await."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A field that is an attribute of its object."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A field that a method without arguments answers, with nothing of Strawberry's around it."""
+
+    call: Callable[..., Any]
+    field: StrawberryField
+    takes_info: bool
+    is_async: bool
+
+    @property
+    def is_plain(self) -> bool:
+        return not (self.takes_info or self.is_async)
+
+
+class PlainFields:
+    """What one schema's fields and types are in Python."""
+
+    def __init__(self, schema: strawberry.Schema) -> None:
+        self.info_class = schema.config.info_class
+        self._schema = schema
+        self._reads_attributes = schema.config.default_resolver is getattr
+        self._fields: dict[str, dict[str, Attribute | Method | None]] = {}
+        self._classes: dict[str, frozenset[type]] = {}
+        self._runtime_types: dict[str, MappingProxyType[type, GraphQLObjectType]] = {}
+        self._enums: dict[str, dict[int, str]] = {}
+
+    def field(self, parent: GraphQLObjectType, name: str) -> Attribute | Method | None:
+        """How the field is read; None where only graphql-core can tell."""
+        known = self._fields.setdefault(parent.name, {})
+        if name not in known:
+            field = parent.fields.get(name)
+            known[name] = self._look_at(field) if field else None
+        return known[name]
+
+    def _look_at(self, field: GraphQLField) -> Attribute | Method | None:
+        definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if not isinstance(definition, StrawberryField) or not _is_strawberrys(field.resolve):
+            return None
+        converter = self._schema.schema_converter
+        if field.args or definition.extensions or converter._get_field_exception_handlers(definition):
+            return None
+        resolver = definition.base_resolver
+        if resolver is not None:
+            return _method(definition, resolver.wrapped_func)
+        name = definition.python_name
+        is_name = name.isidentifier() and not keyword.iskeyword(name)
+        return Attribute(name) if self._reads_attributes and is_name else None
+
+    def classes(self, type_: GraphQLObjectType) -> frozenset[type]:
+        """The classes whose instances are objects of the type, whatever else is so; none where that is not certain."""
+        if type_.name not in self._classes:
+            definition = _definition(type_)
+            # Where the type says itself what belongs to it, and where nothing is known, graphql-core asks.
+            known = definition is not None and definition.is_type_of is None
+            self._classes[type_.name] = frozenset(_origins(definition)) if known and definition else frozenset()
+        return self._classes[type_.name]
+
+    def runtime_types(self, type_: GraphQLAbstractType) -> MappingProxyType[type, GraphQLObjectType]:
+        """The object type for each class that makes one certain."""
+        if type_.name not in self._runtime_types:
+            self._runtime_types[type_.name] = MappingProxyType(self._possible(type_))
+        return self._runtime_types[type_.name]
+
+    def _possible(self, type_: GraphQLAbstractType) -> dict[type, GraphQLObjectType]:
+        definition = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+        if isinstance(type_, GraphQLInterfaceType) and getattr(definition, "resolve_type", True):
+            return {}
+        found: dict[type, GraphQLObjectType] = {}
+        for each in self._schema._schema.get_possible_types(type_):
+            of_each = _definition(each)
+            # An object of a generic class may be one of several types.
+            if of_each is not None and of_each.concrete_of is None:
+                found.update((origin, each) for origin in self.classes(each))
+        return found
+
+    def enum_names(self, type_: GraphQLEnumType) -> dict[int, str] | None:
+        """The names of a Python enum's members, by their identity: their own hash is slow. They live for ever."""
+        if not isinstance(type_, CustomGraphQLEnumType):
+            return None
+        if type_.name not in self._enums:
+            members: Iterable[Enum] = type_.wrapped_cls
+            names = {id(each): type_.coerce_output_value(each) for each in members}
+            self._enums[type_.name] = names
+        return self._enums[type_.name]
+
+
+def _is_strawberrys(resolve: Any) -> bool:
+    """Whether it is the resolver that Strawberry made of the field, and not another in its place."""
+    name = getattr(resolve, "__qualname__", "")
+    return name.startswith("GraphQLCoreConverter.from_resolver.")
+
+
+def _method(field: StrawberryField, call: Any) -> Method | None:
+    names = [*inspect.signature(call).parameters]
+    if names not in (["self"], ["self", "info"]):
+        return None
+    return Method(call, field, takes_info=len(names) == 2, is_async=field.is_async)
+
+
+def _definition(type_: GraphQLObjectType) -> StrawberryObjectDefinition | None:
+    found = type_.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+    return found if isinstance(found, StrawberryObjectDefinition) else None
+
+
+def _origins(definition: StrawberryObjectDefinition) -> list[type]:
+    generic = definition.concrete_of
+    return [definition.origin] if generic is None else [definition.origin, generic.origin]

@@ -1,0 +1,57 @@
+"""The compiled selection sets of a document."""
+
+from typing import Any
+
+from graphql import DirectiveNode, DocumentNode, VariableNode, Visitor, visit
+
+from schema.compilation import Make, Selection
+from schema.plain_fields import PlainFields
+
+MOST_CONDITIONS = 16
+"""For how many values of the variables in its directives a document is compiled; all over again for one more."""
+MOST_PLANS = 1_000
+"""How many plans there are for one of them."""
+
+
+Plan = Selection | Make
+Key = tuple[Any, ...]
+Known = dict[Key, Plan | None]
+
+
+class Plans:
+    """The compiled selection sets of one document. They are found by the identity of its nodes, so they live with it.
+
+    `used` and `abandoned` count the values that were completed, and those that were left to graphql-core.
+    """
+
+    def __init__(self, fields: PlainFields, document: DocumentNode) -> None:
+        self.fields = fields
+        self.used = 0
+        self.abandoned = 0
+        self._document = document
+        finder = _ConditionFinder()
+        visit(document, finder)
+        self._names = tuple(sorted(finder.names))
+        self._plans: dict[Key, Known] = {}
+
+    def under(self, variables: dict[str, Any]) -> Known:
+        """The plans for these values of the variables that decide what is selected."""
+        key = tuple(variables.get(name) for name in self._names)
+        found = self._plans.get(key)
+        if found is None:
+            if len(self._plans) >= MOST_CONDITIONS:
+                self._plans.clear()
+            found = self._plans[key] = {}
+        return found
+
+
+class _ConditionFinder(Visitor):
+    """The variables in conditions of directives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        values = (argument.value for argument in node.arguments or () if argument.name.value == "if")
+        self.names.update(value.name.value for value in values if isinstance(value, VariableNode))

@@ -1,0 +1,143 @@
+"""Documents drawn from a schema: aliases, fragments, directives, variables, fields that are mentioned twice, @defer."""
+
+from random import Random
+from typing import Any
+
+from graphql import (
+    GraphQLArgument,
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLUnionType,
+    get_named_type,
+    is_abstract_type,
+    is_composite_type,
+    is_leaf_type,
+    is_required_argument,
+)
+
+DEPTH = 6
+MENTIONS = 40
+"""How many fields and fragments a document has at most, but for the names of types."""
+SAMPLES: dict[str, Any] = {"Int": 3, "Float": 1.5, "Boolean": True, "String": "text", "ID": "Schedule:1", "JSON": {}}
+TEXTS = {"DateTime": "2026-03-01T09:00:00Z", "TimeZone": "UTC"}
+
+
+def input_value(type_: Any) -> Any:
+    """A value for an input of the type, which the resolvers here do not look at."""
+    if isinstance(type_, GraphQLNonNull):
+        return input_value(type_.of_type)
+    if isinstance(type_, GraphQLList):
+        return [input_value(type_.of_type)]
+    if isinstance(type_, GraphQLEnumType):
+        return next(iter(type_.values))
+    if not isinstance(type_, GraphQLInputObjectType):
+        return SAMPLES.get(type_.name, TEXTS.get(type_.name, "text"))
+    fields = list(type_.fields.items())
+    if type_.is_one_of:
+        name, field = fields[0]
+        return {name: input_value(field.type)}
+    return {name: input_value(field.type) for name, field in fields if isinstance(field.type, GraphQLNonNull)}
+
+
+class Draw:
+    """One document from one seed; `variables` are the values for it."""
+
+    def __init__(self, schema: GraphQLSchema, seed: int) -> None:
+        self._schema = schema
+        self._random = Random(seed)
+        self._fragments: list[str] = []
+        self._labels = 0
+        self._left = MENTIONS
+        self._declared: dict[str, str] = {}
+        self.variables: dict[str, Any] = {}
+
+    def document(self) -> str:
+        root = self._schema.query_type
+        assert root is not None
+        body = self._selection(root, DEPTH)
+        declared = ", ".join(f"${name}: {type_}" for name, type_ in self._declared.items())
+        head = f"query Drawn({declared})" if declared else "query Drawn"
+        return "\n".join([f"{head} {body}", *self._fragments])
+
+    def _chance(self, share: float) -> bool:
+        return self._random.random() < share
+
+    def _selection(self, type_: Any, depth: int) -> str:
+        parts = [self._mention(type_, depth) for _ in range(self._random.randint(1, 5))]
+        return f"{{ {' '.join(parts)} }}"
+
+    def _mention(self, type_: Any, depth: int) -> str:
+        self._left -= 1
+        if self._left < 0:
+            return "__typename"
+        if self._chance(0.12) or isinstance(type_, GraphQLUnionType):
+            if self._chance(0.15):
+                return "__typename"
+            return self._fragment(type_, depth)
+        if self._chance(0.08):
+            return "__typename" if self._chance(0.5) else "kind: __typename"
+        fields = [f for f in type_.fields.items() if depth > 1 or is_leaf_type(get_named_type(f[1].type))]
+        if not fields:
+            return "__typename"
+        # Objects lead further, so they are drawn more often than there are of them.
+        deep = [each for each in fields if is_composite_type(get_named_type(each[1].type))]
+        name, field = self._random.choice(deep if deep and self._chance(0.45) else fields)
+        return self._field(name, field, depth)
+
+    def _field(self, name: str, field: GraphQLField, depth: int) -> str:
+        alias = f"{self._random.choice('abc')}_{name}: " if self._chance(0.2) else ""
+        named = get_named_type(field.type)
+        below = f" {self._selection(named, depth - 1)}" if is_composite_type(named) else ""
+        return f"{alias}{name}{self._arguments(field.args)}{self._condition()}{below}"
+
+    def _fragment(self, type_: Any, depth: int) -> str:
+        on = self._condition_type(type_)
+        body = self._selection(on, depth - 1)
+        directives = self._condition() + self._defer()
+        if self._chance(0.5):
+            condition = f" on {on.name}" if on is not type_ or self._chance(0.5) else ""
+            return f"...{condition}{directives} {body}"
+        name = f"Part{len(self._fragments)}"
+        self._fragments.append(f"fragment {name} on {on.name} {body}")
+        return f"...{name}{directives}" + (f" ...{name}" if self._chance(0.2) else "")
+
+    def _condition_type(self, type_: Any) -> Any:
+        if is_abstract_type(type_):
+            return self._random.choice([type_, *self._schema.get_possible_types(type_)])
+        around = type_.interfaces if isinstance(type_, GraphQLObjectType) else ()
+        return self._random.choice([type_, *around])
+
+    def _condition(self) -> str:
+        if not self._chance(0.12):
+            return ""
+        return f" @{self._random.choice(['skip', 'include'])}(if: {self._boolean()})"
+
+    def _defer(self) -> str:
+        if not self._chance(0.2):
+            return ""
+        self._labels += 1
+        condition = f", if: {self._boolean()}" if self._chance(0.3) else ""
+        return f' @defer(label: "d{self._labels}"{condition})'
+
+    def _boolean(self) -> str:
+        if self._chance(0.3):
+            return self._random.choice(["true", "false"])
+        name = f"b{self._random.randint(0, 3)}"
+        self._declared[name] = "Boolean!"
+        self.variables.setdefault(name, self._chance(0.5))
+        return f"${name}"
+
+    def _arguments(self, arguments: dict[str, GraphQLArgument]) -> str:
+        given = []
+        for name, argument in arguments.items():
+            if is_required_argument(argument):
+                variable = f"v{len(self._declared)}"
+                self._declared[variable] = str(argument.type)
+                self.variables[variable] = input_value(argument.type)
+                given.append(f"{name}: ${variable}")
+        return f"({', '.join(given)})" if given else ""

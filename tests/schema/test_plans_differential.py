@@ -1,0 +1,98 @@
+"""With plans and without, answers and errors are the same, to the letter: for every document of the repository, and for
+drawn ones, of which `make plans` runs 5,000."""
+
+import os
+from typing import Any
+
+import pytest
+from graphql import parse, validate
+
+from schema.execution import Program
+from schema.plain_fields import PlainFields
+from schema.plans import Plans
+from tests.schema.plans.comparing import Comparison, operations, seen
+from tests.schema.plans.corpus import in_tests, shown, variables
+from tests.schema.plans.drawing import Draw
+from tests.schema.plans.nasty import nasty_schema
+from tests.schema.plans.views import schema_over_views
+
+CASES = int(os.environ.get("NEXTFIRE_PLAN_CASES", "150"))
+ODD = (0.0, 0.02, 0.08)
+"""Which shares of the values are not what their field promises."""
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_drawn_documents_over_the_schema(odd: float) -> None:
+    schema = schema_over_views(odd)
+    comparison = Comparison(schema)
+    ran = await compare(comparison, schema._schema, contexts=lambda seed: seed)
+    assert ran > CASES / 12
+    assert comparison.used > ran
+
+
+@pytest.mark.parametrize("odd", ODD)
+async def test_drawn_documents_over_what_must_not_be(odd: float) -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    ran = await compare(comparison, schema._schema, contexts=lambda seed: (seed, odd))
+    assert ran > CASES / 12
+    assert comparison.used > ran
+    assert comparison.abandoned > 0
+
+
+async def compare(comparison: Comparison, schema: Any, contexts: Any) -> int:
+    """How many of a sixth of the cases were documents, all answered the same."""
+    ran = 0
+    for seed in range(CASES // 6):
+        draw = Draw(schema, seed)
+        document = parse(draw.document())
+        if validate(schema, document):  # two mentions of a name that do not go together
+            continue
+        await comparison.run(document, draw.variables, contexts(seed))
+        ran += 1
+    return ran
+
+
+async def test_one_fragment_deferred_here_and_not_there() -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse(
+        """
+        { a: boxes { ...Part @defer } b: boxes { ...Part } c: boxes { ... @defer { inner { ...Part } } ...Part } }
+        fragment Part on Box { label inner { label inner { upper ... @defer(label: "deep") { flag boxes { flag } } } } }
+        """
+    )
+    assert validate(schema._schema, document) == []
+    for seed in range(5):
+        await comparison.run(document, {}, (seed, 0.02))
+    assert comparison.used > 0
+
+
+@pytest.mark.parametrize("odd", [0.0, 0.05])
+async def test_every_document_of_the_repository(odd: float) -> None:
+    schema = schema_over_views(odd)
+    documents = [*shown(schema._schema), *in_tests(schema._schema)]
+    comparison = Comparison(schema)
+    for number, document in enumerate(documents):
+        await comparison.run(document, variables(schema._schema, document), number)
+    assert len(documents) > 80
+    assert comparison.used > len(documents)
+
+
+async def test_what_is_shown_to_clients_runs_by_plans() -> None:
+    # given
+    schema = schema_over_views(0.0)
+    fields = PlainFields(schema)
+    documents = shown(schema._schema)
+    assert any(operations(each) for each in documents)
+    for document in documents:
+        plans = Plans(fields, document)
+        for operation in operations(document):
+            program = Program(schema._schema, plans, document, operation)
+            # when it is run again and again
+            for context in range(8):
+                given = variables(schema._schema, document)
+                await seen(program.executor(context, given, {}, max_errors=5))
+            # then its objects are completed by plans, and none is left to graphql-core
+            assert plans.used > 0
+            assert plans.abandoned == 0
