@@ -43,7 +43,9 @@ def parse_time(value: object) -> datetime | Malformed:
 
 def show_time(value: datetime) -> str:
     """In UTC; to the microsecond where it has a part of a second, else to the second."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if value.tzinfo is not UTC:  # rows are in UTC as they come
+        value = value.astimezone(UTC)
+    return f"{value.isoformat().removesuffix('+00:00')}Z"
 
 
 def parse_json(value: object) -> dict[str, Any] | Malformed:
