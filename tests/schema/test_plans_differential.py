@@ -16,6 +16,10 @@ from tests.schema.plans.drawing import Draw
 from tests.schema.plans.nasty import nasty_schema
 from tests.schema.plans.views import schema_over_views
 
+# graphql-core cancels what stands beside a failure, and some of that has not begun.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:coroutine .* was never awaited:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 CASES = int(os.environ.get("NEXTFIRE_PLAN_CASES", "150"))
 ODD = (0.0, 0.02, 0.08)
 """Which shares of the values are not what their field promises."""

@@ -33,6 +33,9 @@ class Awaited:
         return self._value
         yield
 
+    def __repr__(self) -> str:
+        return "awaited"
+
 
 class Duck:
     """Not of the schema, but with all attributes that are asked for."""
