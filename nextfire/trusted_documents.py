@@ -60,7 +60,7 @@ def checked_documents(
     path: Path, texts: Mapping[str, str], schema: strawberry.Schema, limits: Limits = DEFAULT_LIMITS
 ) -> list[TrustedDocument]:
     """The documents, each valid and within the limits. Raises `ManifestNotRight` with all that are not."""
-    documents = Documents(schema._schema, limits, size=len(texts))
+    documents = Documents(schema, limits, size=len(texts))
     good, wrong = [], []
     for key, text in texts.items():
         try:
