@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from nextfire.embedded import Postgres, Temporal, running_postgres, running_temporal
@@ -21,6 +22,14 @@ FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "6
 # A busy machine is slow to draw examples and to run them, which is no failure of what is tested.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+# By default a traceback is drawn with all that stands in its frames, which holds a process up for seconds.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def test_open_says_so_and_listens_elsewhere_when_told_twice(
 ) -> None:
     variables = environment(database_url, temporal.address, NEXTFIRE_HOST="0.0.0.0", NEXTFIRE_OPEN_TO_NETWORK="true")
     with api(tmp_path, variables) as running:
-        assert running.ask("{ __typename }") == {"data": {"__typename": "Query"}}
+        assert running.ask("{ __typename }")["data"] == {"__typename": "Query"}
         (line,) = [line for line in running.child.log.read_text().splitlines() if "open_mode" in line]
         assert "NO AUTHENTICATION" in line
         assert '"level":"warning"' in line

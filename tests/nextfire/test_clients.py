@@ -191,13 +191,13 @@ async def test_live_fields_say_why_there_are_none_while_temporal_is_away(
         dead = [await asked(clients, kind, running, PAGE) for kind in ("apollo", "urql")]
 
     # then the page is whole both times, with the reason
-    for answers_then, statuses in ((frozen, {"TIMED_OUT"}), (dead, {"UNAVAILABLE", "TIMED_OUT"})):
-        for (answer,) in answers_then:
-            first, last = answer["seen"][0], answer["seen"][-1]
-            assert (first["errors"], last["errors"], len(nodes(last))) == ([], [], 3)
-            assert [sorted(node) for node in nodes(first)] == [["id", "name"]] * 3
-            assert {node["live"]["status"] for node in nodes(last)} <= statuses
-            assert {node["live"]["nextFireAt"] for node in nodes(last)} == {None}
+    for (answer,) in [*frozen, *dead]:
+        first, last = answer["seen"][0], answer["seen"][-1]
+        assert (first["errors"], last["errors"], len(nodes(last))) == ([], [], 3)
+        assert [sorted(node) for node in nodes(first)] == [["id", "name"]] * 3
+        # A connection on which nothing is heard for long is given up, so a server that froze may be away as well.
+        assert {node["live"]["status"] for node in nodes(last)} <= {"UNAVAILABLE", "TIMED_OUT"}
+        assert {node["live"]["nextFireAt"] for node in nodes(last)} == {None}
 
 
 class Snippet:

@@ -282,7 +282,7 @@ async def open_sockets(running: Api, caller: Caller, planted: Mapping[str, str])
     async with caller.socket() as socket:
         await socket.hear()
         await socket.subscribe("{ __typename }", extensions={"token": planted["init"]})
-        assert (await socket.hear())["payload"] == {"data": {"__typename": "Query"}}
+        assert (await socket.hear())["payload"]["data"] == {"__typename": "Query"}
         await socket.say('{"type": "' + planted["init"])
         assert (await socket.closed())[0] == 4400
 

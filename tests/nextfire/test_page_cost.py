@@ -1,17 +1,14 @@
 """What a page costs in statements and calls: held here, so that no change makes it a statement a row."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, insert
+from sqlalchemy import insert
 
 from nextfire.embedded import Temporal
 from services.agent import Agent
-from services.database import Database
 from services.live_reader import LiveReader
 from services.principals import OPEN_ACTOR
 from services.run import RunStatus, RunTrigger, run_id
@@ -20,6 +17,7 @@ from services.tables import runs
 from tests.clocks import CountingClock
 from tests.schema.api import Api
 from tests.stack import YEARLY, Stack, stack
+from tests.statements import statements
 from tests.waiting import eventually
 
 SIZE = 50
@@ -44,21 +42,6 @@ PAGE = """{
 async def running(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]:
     async with stack(database_url, temporal.address, worker=False) as built:
         yield built
-
-
-@contextmanager
-def statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that is sent while the block runs, but for what the pool asks to see that a connection lives."""
-    sent: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
-
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    database.reads.watchers.append(sent.append)
-    yield sent
-    database.reads.watchers.remove(sent.append)
-    event.remove(database.engine.sync_engine, "before_cursor_execute", note)
 
 
 async def page_of(running: Stack) -> list[Schedule]:

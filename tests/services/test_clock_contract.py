@@ -290,10 +290,10 @@ async def missed(server: Server, schedule_id: UUID) -> bool | None:
 
 
 async def all_open(server: Server, wanted: DesiredClock, times: list[datetime]) -> bool | None:
-    for nominal in times:
-        if await server.states.state(workflow_id(wanted, nominal)) is not WorkflowState.OPEN:
-            return None
-    return True
+    with suppress(TemporalAway):  # it has only just come back
+        states = [await server.states.state(workflow_id(wanted, nominal)) for nominal in times]
+        return True if {*states} == {WorkflowState.OPEN} else None
+    return None
 
 
 async def passed(at: datetime) -> bool | None:

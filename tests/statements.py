@@ -1,0 +1,26 @@
+"""What Postgres is asked while a block runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import event
+
+from services.database import Database
+
+
+@contextmanager
+def statements(database: Database) -> Iterator[list[str]]:
+    """Every statement that is sent while the block runs, but for what the pool asks to see that a connection lives."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
+    database.reads.watchers.append(sent.append)
+    try:
+        yield sent
+    finally:
+        database.reads.watchers.remove(sent.append)
+        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
