@@ -24,7 +24,7 @@ from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type
 from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
-from nextfire.transport.streaming import StreamedResponse, encode_json, watched
+from nextfire.transport.streaming import StreamedResponse, Watch, encode_json
 from services.errors import NextfireError
 
 PARTIAL_SUCCESS = 294
@@ -93,9 +93,8 @@ class HTTPHandler:
         try:
             if operation.subscribes:
                 events = await self._engine.subscribe(operation, asked, context)
-                if self._watch is not None:
-                    events = watched(events, partial(self._watch, request))
-                return self._stream(events, answer.single)
+                watch = partial(self._watch, request) if self._watch is not None else None
+                return self._stream(events, answer.single, watch)
             return await self._run(operation, asked, context, answer)
         except Refused as refused:
             return self._single({"errors": refused.errors}, answer.single, refused.status)
@@ -132,24 +131,14 @@ class HTTPHandler:
                 raise _too_large(most)
         return bytes(body)
 
-    def _stream(self, payloads: AsyncGenerator[Payload, None], media_type: str) -> Response:
-        return StreamedResponse(_ending_in_errors(payloads), media_type, self._bounds.heartbeat)
+    def _stream(self, payloads: AsyncGenerator[Payload, None], media_type: str, watch: Watch | None = None) -> Response:
+        return StreamedResponse(payloads, media_type, self._bounds.heartbeat, watch)
 
     def _single(self, payload: Payload, media_type: str, status: int) -> Response:
         """One payload. Only application/graphql-response+json tells by the status what is in the body."""
         if media_type in (JSON, GRAPHQL_JSON):
             return _json(payload, media_type, status if media_type == GRAPHQL_JSON else 200)
         return self._stream(only(payload), media_type)
-
-
-async def _ending_in_errors(payloads: AsyncGenerator[Payload, None]) -> AsyncGenerator[Payload, None]:
-    try:
-        async for payload in payloads:
-            yield payload
-    except Refused as refused:
-        yield {"errors": refused.errors}
-    finally:
-        await payloads.aclose()
 
 
 def _check_content_type(request: Request) -> None:

@@ -1,24 +1,30 @@
-"""Payloads as a body that is written piece by piece: multipart/mixed and server-sent events."""
+"""Payloads as a body that is written piece by piece: multipart/mixed and server-sent events.
+
+A thousand streams are written to for one event, so nothing is made for each payload: no task, no timer. What ends a
+stream from outside interrupts the one task that writes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import orjson
-from starlette.responses import StreamingResponse
-from starlette.types import Send
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from nextfire.transport.frames import Payload
 from nextfire.transport.masking import exception_errors
 from nextfire.transport.negotiation import MULTIPART, SSE
 from nextfire.transport.refusal import Refused
 
-Encode = Callable[[AsyncGenerator[Payload, None], timedelta], AsyncGenerator[bytes, None]]
+Watch = Callable[[], Awaitable[NoReturn]]
 
 
 def encode_json(payload: Payload) -> bytes:
@@ -29,101 +35,123 @@ def encode_json(payload: Payload) -> bytes:
         return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
-class StreamedResponse(StreamingResponse):
-    """A stream of payloads. What produces them is closed when the client leaves, or the server stops."""
+@dataclass(frozen=True)
+class Format:
+    """What stands at the beginning of a stream, around each payload, and at the end."""
 
-    def __init__(self, payloads: AsyncGenerator[Payload, None], media_type: str, heartbeat: timedelta) -> None:
-        encode, content_type = _ENCODINGS[media_type]
-        self._chunks = encode(payloads, heartbeat)
-        headers = {
-            "content-type": content_type,
-            "cache-control": "no-store, no-transform",
-            "x-accel-buffering": "no",  # nginx would hold small pieces back
-        }
-        super().__init__(self._chunks, headers=headers)
-
-    async def stream_response(self, send: Send) -> None:
-        async with aclosing(self._chunks):
-            await super().stream_response(send)
+    content_type: str
+    begin: bytes
+    before: bytes
+    after: bytes
+    end: bytes
+    beat: bytes | None
+    """What keeps a quiet stream alive through proxies."""
 
 
-async def _multipart(payloads: AsyncGenerator[Payload, None], _: timedelta) -> AsyncGenerator[bytes, None]:
-    """Incremental delivery over HTTP, https://github.com/graphql/graphql-over-http/blob/main/rfcs/IncrementalDelivery.md
-
-    The boundary follows each part at once, since clients act on a part when they see where it ends.
-    """
-    async with aclosing(payloads):
-        yield b"---"
-        async for payload in payloads:
-            yield b"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n" + encode_json(payload) + b"\r\n---"
-        yield b"--\r\n"
-
-
-async def _events(payloads: AsyncGenerator[Payload, None], heartbeat: timedelta) -> AsyncGenerator[bytes, None]:
-    """Distinct connections mode of https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md.
-
-    Lines end in LF: the standard allows CR LF as well, and urql reads LF only. A comment keeps a quiet stream
-    alive through proxies.
-    """
-    async with aclosing(_with_heartbeat(payloads, heartbeat)) as beating:
-        async for payload in beating:
-            yield b":\n\n" if payload is None else b"event: next\ndata: " + encode_json(payload) + b"\n\n"
-    yield b"event: complete\ndata:\n\n"
-
-
-async def _with_heartbeat(
-    payloads: AsyncGenerator[Payload, None], interval: timedelta
-) -> AsyncGenerator[Payload | None, None]:
-    """The payloads, and None whenever there was none for the interval."""
-    upcoming = asyncio.ensure_future(_next(payloads))
-    try:
-        while True:
-            done, _ = await asyncio.wait({upcoming}, timeout=interval.total_seconds())
-            if not done:
-                yield None
-                continue
-            payload = upcoming.result()
-            if payload is None:
-                return
-            yield payload
-            upcoming = asyncio.ensure_future(_next(payloads))
-    finally:
-        upcoming.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await upcoming
-        await payloads.aclose()
-
-
-async def watched(
-    payloads: AsyncGenerator[Payload, None], watch: Callable[[], Awaitable[NoReturn]]
-) -> AsyncGenerator[Payload, None]:
-    """The payloads, until `watch` raises: Refused then, with what it raised."""
-    watching = asyncio.ensure_future(watch())
-    upcoming = asyncio.ensure_future(_next(payloads))
-    try:
-        while True:
-            both: set[asyncio.Future[Any]] = {upcoming, watching}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if error := watching.exception() if watching.done() else None:
-                raise Refused(401, exception_errors(error, "graphql.watch"))
-            payload = upcoming.result()
-            if payload is None:
-                return
-            yield payload
-            upcoming = asyncio.ensure_future(_next(payloads))
-    finally:
-        for task in (upcoming, watching):
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
-        await payloads.aclose()
-
-
-async def _next(payloads: AsyncIterator[Payload]) -> Payload | None:
-    return await anext(payloads, None)
-
-
-_ENCODINGS: dict[str, tuple[Encode, str]] = {
-    MULTIPART: (_multipart, 'multipart/mixed; boundary="-"'),
-    SSE: (_events, "text/event-stream; charset=utf-8"),
+_FORMATS = {
+    # Incremental delivery over HTTP, https://github.com/graphql/graphql-over-http/blob/main/rfcs/IncrementalDelivery.md
+    # The boundary follows each part at once, since clients act on a part when they see where it ends.
+    MULTIPART: Format(
+        'multipart/mixed; boundary="-"',
+        begin=b"---",
+        before=b"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n",
+        after=b"\r\n---",
+        end=b"--\r\n",
+        beat=None,
+    ),
+    # Distinct connections mode of https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md.
+    # Lines end in LF: the standard allows CR LF as well, and urql reads LF only.
+    SSE: Format(
+        "text/event-stream; charset=utf-8",
+        begin=b"",
+        before=b"event: next\ndata: ",
+        after=b"\n\n",
+        end=b"event: complete\ndata:\n\n",
+        beat=b":\n\n",
+    ),
 }
+
+
+class StreamedResponse(Response):
+    """A stream of payloads. What produces them is closed when the client leaves, or the server stops.
+
+    It ends with the errors of what `watch` raises, as soon as that does.
+    """
+
+    def __init__(
+        self,
+        payloads: AsyncGenerator[Payload, None],
+        media_type: str,
+        heartbeat: timedelta,
+        watch: Watch | None = None,
+    ) -> None:
+        self._format = _FORMATS[media_type]
+        self._payloads = payloads
+        self._heartbeat = heartbeat.total_seconds()
+        self._watch = watch
+        self._written_at = 0.0
+        self.status_code = 200
+        self.background = None
+        self.init_headers(
+            {
+                "content-type": self._format.content_type,
+                "cache-control": "no-store, no-transform",
+                "x-accel-buffering": "no",  # nginx would hold small pieces back
+            }
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with aclosing(self._payloads):
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            try:
+                await self._told(receive, send)
+            except* ClientDisconnect:
+                pass  # nobody reads what is still written
+            except* Refused as group:
+                await self._tell(send, {"errors": _first(group).errors})
+            await send({"type": "http.response.body", "body": self._format.end, "more_body": False})
+
+    async def _told(self, receive: Receive, send: Send) -> None:
+        """Write all payloads. Raises a group of `Refused`, or of ClientDisconnect."""
+        await self._write(send, self._format.begin)
+        async with asyncio.TaskGroup() as group:
+            guards = [group.create_task(self._attended(receive, send))]
+            if self._watch is not None:
+                guards.append(group.create_task(_watched(self._watch)))
+            async for payload in self._payloads:
+                await self._tell(send, payload)
+                del payload  # the next one may take days
+            for guard in guards:
+                guard.cancel()
+
+    async def _attended(self, receive: Receive, send: Send) -> NoReturn:
+        """Beat while it is quiet. Raises ClientDisconnect when the client has left."""
+        clock, beat = asyncio.get_running_loop().time, self._format.beat
+        while True:
+            try:
+                async with asyncio.timeout_at(self._written_at + self._heartbeat if beat else None):
+                    while (await receive())["type"] != "http.disconnect":
+                        pass
+                raise ClientDisconnect
+            except TimeoutError:
+                if beat and clock() >= self._written_at + self._heartbeat:
+                    await self._write(send, beat)
+
+    async def _tell(self, send: Send, payload: Payload) -> None:
+        await self._write(send, b"".join((self._format.before, encode_json(payload), self._format.after)))
+
+    async def _write(self, send: Send, piece: bytes) -> None:
+        self._written_at = asyncio.get_running_loop().time()
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+async def _watched(watch: Watch) -> NoReturn:
+    try:
+        await watch()
+    except Exception as error:
+        raise Refused(401, exception_errors(error, "graphql.watch")) from error
+
+
+def _first(group: ExceptionGroup[Refused]) -> Refused:
+    first = group.exceptions[0]
+    return first if isinstance(first, Refused) else _first(first)
