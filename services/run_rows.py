@@ -45,6 +45,7 @@ COLUMNS = [
 _NAMES = [column.name for column in COLUMNS]
 _TRIGGERS = {each.value: each for each in RunTrigger}
 _STATUSES = {each.value: each for each in RunStatus}
+_SKIP_REASONS: dict[str | None, SkipReason | None] = {None: None, **{each.value: each for each in SkipReason}}
 _METHODS: dict[str | None, DeliveryMethod | None] = {None: None, **{each.value: each for each in DeliveryMethod}}
 TASK_COLUMNS = [
     tasks.c.id,
@@ -85,10 +86,11 @@ def run_of(values: Sequence[Any]) -> Run:
     run = dict(zip(_NAMES, values, strict=True))
     run["trigger"] = _TRIGGERS[run["trigger"]]
     run["status"] = _STATUSES[run["status"]]
-    run["skip_reason"] = SkipReason(run["skip_reason"]) if run["skip_reason"] else None
+    run["skip_reason"] = _SKIP_REASONS[run["skip_reason"]]
     run["error"] = RunError.from_json(run["error"])
     run["delivery_method"] = _METHODS[run["delivery_method"]]
-    run["interventions"] = tuple(Intervention.from_json(each) for each in run["interventions"])
+    stored = run["interventions"]
+    run["interventions"] = tuple(map(Intervention.from_json, stored)) if stored else ()
     return Run(**run)
 
 
