@@ -78,7 +78,7 @@ class Audience:
         if task is None:
             task = made[self] = asyncio.create_task(self._execute(batch))
             asyncio.get_running_loop().call_later(SHARED_FOR.total_seconds(), made.pop, self, None)
-        return asyncio.shield(task)
+        return task if task.done() else asyncio.shield(task)
 
     async def _execute(self, batch: Batch) -> Answer:
         async with asyncio.timeout(self._deadline):

@@ -15,7 +15,6 @@ from datetime import timedelta
 from typing import NoReturn
 
 import orjson
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -72,6 +71,10 @@ _FORMATS = {
 }
 
 
+class Told(Exception):
+    """There is nothing more to tell, or nobody to tell it to."""
+
+
 class StreamedResponse(Response):
     """A stream of payloads. What produces them is closed when the client leaves, or the server stops.
 
@@ -103,36 +106,36 @@ class StreamedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._payloads):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await self._write(send, self._format.begin)
             try:
-                await self._told(receive, send)
-            except* ClientDisconnect:
-                pass  # nobody reads what is still written
-            except* Refused as group:
-                await self._tell(send, {"errors": _first(group).errors})
+                async with asyncio.TaskGroup() as group:
+                    # A task of its own, since each step of this one passes through every middleware.
+                    group.create_task(self._told(send))
+                    if self._watch is not None:
+                        group.create_task(_watched(self._watch))
+                    await self._attended(receive, send)
+            except* Told:
+                pass
+            except* Refused as refused:
+                await self._tell(send, {"errors": _first(refused).errors})
             await send({"type": "http.response.body", "body": self._format.end, "more_body": False})
 
-    async def _told(self, receive: Receive, send: Send) -> None:
-        """Write all payloads. Raises a group of `Refused`, or of ClientDisconnect."""
-        await self._write(send, self._format.begin)
-        async with asyncio.TaskGroup() as group:
-            guards = [group.create_task(self._attended(receive, send))]
-            if self._watch is not None:
-                guards.append(group.create_task(_watched(self._watch)))
-            async for payload in self._payloads:
-                await self._tell(send, payload)
-                del payload  # the next one may take days
-            for guard in guards:
-                guard.cancel()
+    async def _told(self, send: Send) -> NoReturn:
+        """Write all payloads. Raises `Told` after the last one, or `Refused`."""
+        async for payload in self._payloads:
+            await self._tell(send, payload)
+            del payload  # the next one may take days
+        raise Told
 
     async def _attended(self, receive: Receive, send: Send) -> NoReturn:
-        """Beat while it is quiet. Raises ClientDisconnect when the client has left."""
+        """Beat while it is quiet. Raises `Told` when the client has left, and reads nothing any more."""
         clock, beat = asyncio.get_running_loop().time, self._format.beat
         while True:
             try:
                 async with asyncio.timeout_at(self._written_at + self._heartbeat if beat else None):
                     while (await receive())["type"] != "http.disconnect":
                         pass
-                raise ClientDisconnect
+                raise Told
             except TimeoutError:
                 if beat and clock() >= self._written_at + self._heartbeat:
                     await self._write(send, beat)
