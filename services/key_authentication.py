@@ -1,5 +1,6 @@
 """The mode `keys`: callers are known by their API keys."""
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from contextlib import suppress
@@ -26,6 +27,7 @@ class KeyAuthenticator:
     def __init__(self, keys: ApiKeys, kept_for: timedelta = KEPT_FOR) -> None:
         self._keys = keys
         self._kept: TTLCache[str, ApiKey] = TTLCache(MAX_KEPT, kept_for.total_seconds())
+        self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def authenticate(self, headers: Mapping[str, str]) -> Authenticated:
         """Raises `Unauthenticated`, and `Unavailable` where Postgres does not answer."""
@@ -33,7 +35,7 @@ class KeyAuthenticator:
         if given is None:
             raise Unauthenticated("What was sent is no API key: one begins with nfk_ and is sent whole.")
         kept = self._kept.get(given.id)
-        key = kept or await self._keys.find(given.id)
+        key = kept or await self._found(given.id)
         # Compared in either case, so that the time tells nothing of which ids there are.
         matches = hmac.compare_digest(given.digest, key.digest if key else _NOBODYS_DIGEST)
         if key is None or not matches:
@@ -42,9 +44,17 @@ class KeyAuthenticator:
             raise Unauthenticated("This API key was revoked.")
         if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
             raise Unauthenticated("This API key has expired.")
-        if kept is None:
+        if kept is None and self._kept.get(key.id) is not key:
             self._kept[key.id] = key
             with suppress(Unavailable):  # a request is not refused because its time could not be noted
                 await self._keys.note_use(key)
         principal = Principal(PrincipalType.SERVICE_ACCOUNT, None, key.name, key.account_id)
         return Authenticated(Actor(key.account_id, principal, key.role), key.expires_at)
+
+    async def _found(self, key_id: str) -> ApiKey | None:
+        """The key as Postgres has it. A crowd of streams with one key looks it up once."""
+        task = self._looking.get(key_id)
+        if task is None:
+            task = self._looking[key_id] = asyncio.create_task(self._keys.find(key_id))
+            task.add_done_callback(lambda _: self._looking.pop(key_id))
+        return await asyncio.shield(task)

@@ -1,5 +1,6 @@
 """API keys: their text, their rows, and who holds one."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from services.api_key import SECRET_LENGTH, _checksum, id_in, new_key, read_key
+from services.api_key import SECRET_LENGTH, ApiKey, _checksum, id_in, new_key, read_key
 from services.api_keys import ApiKeys
 from services.authentication import Authenticated
 from services.database import Database
@@ -147,6 +148,28 @@ async def test_a_key_is_kept_for_a_moment_only(keys: ApiKeys, database: Database
     # then it works no longer than it is kept
     await authenticator.authenticate(bearer(key.text))
     assert "was revoked" in await refusal(KeyAuthenticator(keys), bearer(key.text))
+
+
+class CountedKeys(ApiKeys):
+    """Keys that count how often one was looked up."""
+
+    found = 0
+
+    async def find(self, key_id: str) -> ApiKey | None:
+        self.found += 1
+        return await super().find(key_id)
+
+
+async def test_a_crowd_with_one_key_looks_it_up_once(database: Database) -> None:
+    # given
+    keys = CountedKeys(database)
+    _, key = await keys.create(account_id="acme", name="deploy", role=Role.VIEWER, expires_at=None)
+    authenticator = KeyAuthenticator(keys)
+    # when
+    known = await asyncio.gather(*(authenticator.authenticate(bearer(key.text)) for _ in range(20)))
+    # then
+    assert keys.found == 1
+    assert known == [known[0]] * 20
 
 
 async def test_an_expired_key_is_refused_and_listed_as_ended_only(keys: ApiKeys, database: Database) -> None:
