@@ -17,6 +17,8 @@ from services.schedule import Schedule
 from services.schedule_queries import Revision
 from services.schedule_statements import ScheduleFilter
 
+_STATUSES = {each.value: each for each in RunStatus}
+
 
 @dataclass(frozen=True, slots=True)
 class FireEvent:
@@ -39,10 +41,17 @@ class ChangeEvent:
     schedule: Schedule
 
 
-def fires(context: Context, filter: RunFilter, after: str | None) -> Source[FireEvent]:
-    """Raises `InvalidInput` for a malformed cursor at once, and `CursorExpired` from the iteration."""
-    batches = context.services.feed.subscribe(
-        account_id=context.actor.account_id, kind=EventKind.FIRE_STATUS, matches=FireMatch(filter), after=after
+async def fires(context: Context, filter: RunFilter, after: str | None) -> Source[FireEvent]:
+    """Its place in the log is fixed when it returns: what is committed afterwards will be told.
+
+    Raises `InvalidInput` for a malformed cursor and `Unavailable` at once, and `CursorExpired` from the iteration.
+    """
+    feed = context.services.feed
+    batches = feed.subscribe(
+        account_id=context.actor.account_id,
+        kind=EventKind.FIRE_STATUS,
+        matches=FireMatch(filter),
+        after=after if after is not None else await feed.cursor(),
     )
     return Source(context, batches, _fires)
 
@@ -74,8 +83,8 @@ def fire_event(event: Event, run: Run) -> FireEvent:
     return FireEvent(
         cursor=event.cursor.encode(),
         at=event.at,
-        status=RunStatus(event.payload["status"]),
-        previous=RunStatus(previous) if previous else None,
+        status=_STATUSES[event.payload["status"]],
+        previous=_STATUSES[previous] if previous else None,
         run=run,
     )
 
@@ -118,17 +127,19 @@ class ChangeMatch:
         return self.agent_ids is None or event.agent_id in self.agent_ids
 
 
-def changes(context: Context, filter: ScheduleFilter, after: str | None) -> Source[ChangeEvent]:
+async def changes(context: Context, filter: ScheduleFilter, after: str | None) -> Source[ChangeEvent]:
     """The filter is for the schedules as they are when the batch is read; deleted ones are told of as well.
 
-    Raises `InvalidInput` for a malformed cursor or filter at once, and `CursorExpired` from the iteration.
+    Its place in the log is fixed when it returns, as with `fires`. Raises as that does, and `InvalidInput` for a
+    malformed filter.
     """
     check_filter(filter)
-    batches = context.services.feed.subscribe(
+    feed = context.services.feed
+    batches = feed.subscribe(
         account_id=context.actor.account_id,
         kind=EventKind.SCHEDULE_CHANGED,
         matches=ChangeMatch(filter.agent_ids),
-        after=after,
+        after=after if after is not None else await feed.cursor(),
     )
     return Source(context, batches, partial(_changes, filter))
 

@@ -57,7 +57,8 @@ class Subscription:
         filter: Annotated[RunFilter | None, strawberry.argument(description="Which runs; all if absent.")] = ABSENT,
         after: AfterEvent = ABSENT,
     ) -> AsyncIterable[list[FireStatusEvent]]:
-        return feed.fires(info.context, run_filter(filter), given(after)).mapped(FireStatusEvent.of)
+        source = await feed.fires(info.context, run_filter(filter), given(after))
+        return source.mapped(FireStatusEvent.of)
 
     @subscription(
         "What happens to schedules, deletions too. The filter is for the schedule as it is when the event is sent. "
@@ -72,4 +73,5 @@ class Subscription:
         ] = ABSENT,
         after: AfterEvent = ABSENT,
     ) -> AsyncIterable[list[ScheduleChangedEvent]]:
-        return feed.changes(info.context, schedule_filter(filter), given(after)).mapped(ScheduleChangedEvent.of)
+        source = await feed.changes(info.context, schedule_filter(filter), given(after))
+        return source.mapped(ScheduleChangedEvent.of)

@@ -39,6 +39,8 @@ _PRUNE_LOCK = 6_204_391_078
 
 _APPEND = events.insert().inline()
 
+_KINDS = {each.value: each for each in EventKind}
+
 # Which history of which table the transaction ids belong to. Another server or a restored dump has another
 # cluster, database or table; a promoted standby or a restored backup, which can hand out ids again, has
 # another timeline. A standby that is not promoted yet has none.
@@ -278,16 +280,8 @@ class EventLog:
 
 
 def _to_event(epoch: int, row: Row[Any]) -> Event:
-    return Event(
-        cursor=Cursor(epoch, row.xid, row.id),
-        account_id=row.account_id,
-        kind=EventKind(row.kind),
-        schedule_id=row.schedule_id,
-        run_id=row.run_id,
-        agent_id=row.agent_id,
-        payload=row.payload,
-        at=row.at,
-    )
+    id_, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at = tuple(row)[-9:]
+    return Event(Cursor(epoch, xid, id_), account_id, _KINDS[kind], schedule_id, run_id, agent_id, payload, at)
 
 
 def _unsigned(hash_value: int) -> int:

@@ -23,7 +23,7 @@ import structlog
 from services.database import Database
 from services.errors import CursorExpired, InvalidInput, Unavailable
 from services.event_log import SPAN, EventLog, Page, append
-from services.feed_batch import BATCH, Batch, batches_of, shared_batches_of
+from services.feed_batch import Batch, Stretch, batches_of
 from services.feed_event import Cursor, Event, EventKind
 from services.feed_subscriber import State, Subscriber
 from services.wakeup import Listener
@@ -44,8 +44,8 @@ GAP = timedelta(milliseconds=10)
 """Between two reads, so that a burst of commits is read in a few statements."""
 
 TAIL_BATCH = 500
-PAGE = 2 * BATCH
-"""How many events a subscriber that catches up reads at once, and holds while it is slow."""
+PAGE = 500
+"""How many events a subscriber that catches up reads at once; it holds two pages while it is slow."""
 
 CATCH_UP_READS = 2
 """How many subscribers read the log at the same time: a crowd that reconnects must not take the whole
@@ -60,6 +60,8 @@ LAST_RETRY = timedelta(seconds=2)
 log = structlog.get_logger()
 Answer = TypeVar("Answer")
 Group = tuple[str, EventKind, Callable[[Event], bool]]
+Place = tuple[str, EventKind, Cursor, int]
+"""Where in the log to read on: for an account and kind, behind the cursor, through so many rows."""
 
 
 class Feed:
@@ -79,6 +81,7 @@ class Feed:
         self._attached: defaultdict[Group, dict[Subscriber, None]] = defaultdict(dict)
         self._reading = asyncio.Semaphore(CATCH_UP_READS)
         self._next_end: asyncio.Task[Cursor] | None = None
+        self._next_stretches: dict[Place, asyncio.Task[Stretch]] = {}
         self._lag = timedelta()
         self._read_at = time.monotonic()
         self._is_failing = False
@@ -115,7 +118,7 @@ class Feed:
 
         Raises `Unavailable` where Postgres does not answer.
         """
-        return (await self._log.end()).encode()
+        return (await self._end()).encode()
 
     def subscribe(
         self, *, account_id: str, kind: EventKind, matches: Callable[[Event], bool], after: str | None
@@ -212,7 +215,7 @@ class Feed:
             for subscriber in tuple(self._attached.get(group, ())):
                 self._detach(subscriber)
             return []
-        return shared_batches_of(found)
+        return batches_of(found)
 
     def _offer(self, group: Group, batch: Batch, before: Cursor | None) -> int:
         subscribers = tuple(self._attached.get(group, ()))
@@ -253,25 +256,41 @@ class Feed:
             del self._subscribers[subscriber]
 
     async def _from_log(self, subscriber: Subscriber) -> AsyncGenerator[Batch, None]:
-        """What there is, up to the end of the log."""
-        is_complete, span = False, PAGE
-        while not is_complete:
-            page = await self._catch_up(subscriber, span)
-            subscriber.position, is_complete = page.last, page.is_complete
-            span = _next_span(span, page)
-            for batch in batches_of([event for event in page.events if subscriber.matches(event)]):
-                yield batch
-
-    async def _catch_up(self, subscriber: Subscriber, span: int) -> Page:
-        """The next page of the log for this subscriber, once Postgres answers."""
+        """What there is, up to the end of the log; while a page is told, the next one is read."""
         if subscriber.position is None:
-            return Page([], await self._patiently(self._end), True, None)
-        return await self._patiently(partial(self._read_page, subscriber, subscriber.position, span))
+            subscriber.position = await self._patiently(self._end)
+            return
+        reading = self._reading_on(subscriber, subscriber.position, PAGE)
+        try:
+            span, is_complete = PAGE, False
+            while not is_complete:
+                stretch = await reading
+                page = stretch.page
+                subscriber.position, is_complete = page.last, page.is_complete
+                if not is_complete:
+                    span = _next_span(span, page)
+                    reading = self._reading_on(subscriber, page.last, span)
+                for batch in stretch.batches(subscriber.matches):
+                    yield batch
+        finally:
+            reading.cancel()
 
-    async def _read_page(self, subscriber: Subscriber, position: Cursor, span: int) -> Page:
+    def _reading_on(self, subscriber: Subscriber, position: Cursor, span: int) -> asyncio.Task[Stretch]:
         account_id, kind, _ = subscriber.group
+        return asyncio.create_task(self._patiently(partial(self._stretch, (account_id, kind, position, span))))
+
+    async def _stretch(self, place: Place) -> Stretch:
+        """A page of the log, read no earlier than now. Those who wait for the reading share it."""
+        if place not in self._next_stretches:
+            self._next_stretches[place] = asyncio.create_task(self._read_stretch(place))
+        return await asyncio.shield(self._next_stretches[place])
+
+    async def _read_stretch(self, place: Place) -> Stretch:
+        account_id, kind, position, span = place
         async with self._reading:
-            return await self._log.after(position, limit=PAGE, account_id=account_id, kind=kind, span=span)
+            del self._next_stretches[place]  # for who comes from here on, it may be too early
+            page = await self._log.after(position, limit=PAGE, account_id=account_id, kind=kind, span=span)
+        return Stretch(page)
 
     async def _end(self) -> Cursor:
         """The end of the log, read no earlier than now. Those who wait for the reading share it."""

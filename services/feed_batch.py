@@ -1,9 +1,10 @@
 """Events that are handed on together: one object for all subscribers who are to get the same ones, so that what is
 made of them for one can serve the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from services.event_log import Page
 from services.feed_event import Cursor, Event
 
 BATCH = 100
@@ -44,11 +45,22 @@ class Batch:
         return Batch([event for event in self.events if event.cursor > place])
 
 
-def batches_of(events: Sequence[Event]) -> Iterator[Batch]:
-    """The events cut into batches, for one reader."""
-    return (Batch(events[start : start + BATCH]) for start in range(0, len(events), BATCH))
+def batches_of(events: Sequence[Event]) -> list[Batch]:
+    """The events cut into batches, for several readers."""
+    return [Batch(events[start : start + BATCH], {}) for start in range(0, len(events), BATCH)]
 
 
-def shared_batches_of(events: Sequence[Event]) -> list[Batch]:
-    """The same, for several readers."""
-    return [Batch(batch.events, {}) for batch in batches_of(events)]
+class Stretch:
+    """A page of the log for all who waited for it. Those with equal `matches` share its batches."""
+
+    __slots__ = ("_batches", "page")
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self._batches: dict[Callable[[Event], bool], list[Batch]] = {}
+
+    def batches(self, matches: Callable[[Event], bool]) -> list[Batch]:
+        """What matches, in batches. Raises what `matches` raises."""
+        if matches not in self._batches:
+            self._batches[matches] = batches_of([event for event in self.page.events if matches(event)])
+        return self._batches[matches]

@@ -142,6 +142,20 @@ async def test_a_hundred_subscribers_cost_one_execution(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
+    ("document", "field"),
+    [(DOCUMENT, "fireStatus"), ("subscription { scheduleChanged { cursor } }", "scheduleChanged")],
+)
+async def test_nothing_is_missed_from_when_it_is_open(api: Api, document: str, field: str) -> None:
+    # given a subscription that is open, and of which nothing has been read yet
+    async with subscribed(engine_of(), api, document=document) as (stream,):
+        # when something happens
+        await fired(api)
+
+        # then it is told
+        assert (await decoded(stream))["data"][field]
+
+
+@pytest.mark.parametrize(
     ("document", "variables"),
     [
         (DOCUMENT, [{}, {"filter": {"statuses": ["CLAIMED"]}}]),
@@ -290,6 +304,21 @@ async def test_an_outage_ends_each_subscription_with_its_own_error(api: Api) -> 
     assert runs.calls == 1
     assert heard[0] is not heard[1]
     assert [each.errors[0]["extensions"]["code"] for each in heard if isinstance(each, Refused)] == ["UNAVAILABLE"] * 2
+
+
+async def test_a_crowd_that_comes_back_shares_its_reading(api: Api) -> None:
+    # given what many have missed
+    place = {"after": await api.services.feed.cursor()}
+    await fired(api)
+    api, runs = counted(api)
+
+    # when they come back at once, with the same cursor
+    async with subscribed(engine_of(), *[api] * 100, variables=place) as streams:
+        heard = await asyncio.gather(*(decoded(stream) for stream in streams))
+
+    # then most of them share what is read and made of it: all but those who came while it was being read
+    assert runs.calls < 10
+    assert heard == [heard[0]] * 100
 
 
 async def test_who_leaves_takes_the_execution_from_nobody(api: Api) -> None:

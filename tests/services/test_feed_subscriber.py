@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 
-from services.feed_batch import BATCH, Batch, shared_batches_of
+from services.feed_batch import BATCH, Batch, batches_of
 from services.feed_event import Cursor, Event, EventKind
 from services.feed_subscriber import State, Subscriber
 
@@ -97,14 +97,14 @@ async def test_its_place_is_that_of_the_last_event_it_took() -> None:
     # given more events than fit in a batch
     reader = subscriber(limit=BATCH + 1)
     reader.go_live()
-    first, second = shared_batches_of([event(number) for number in range(2, 2 * BATCH + 3, 2)])
+    first, second = batches_of([event(number) for number in range(2, 2 * BATCH + 3, 2)])
     reader.offer(first, cursor(0))
     reader.offer(second, first.last)
     assert reader.queued == BATCH + 1
 
     # when it took one batch, and the queue overflows
     assert await taken(reader) == [*range(2, 2 * BATCH + 1, 2)]
-    (third,) = shared_batches_of([event(number) for number in range(2 * BATCH + 4, 4 * BATCH + 4, 2)])
+    (third,) = batches_of([event(number) for number in range(2 * BATCH + 4, 4 * BATCH + 4, 2)])
     reader.offer(third, second.last)
     offer(reader, 4 * BATCH + 4)
 
@@ -115,7 +115,7 @@ async def test_its_place_is_that_of_the_last_event_it_took() -> None:
 async def test_of_a_batch_it_takes_what_it_has_not_read_from_the_log() -> None:
     # given a subscriber that is offered a batch while it catches up, and the same again
     reader = subscriber(limit=10)
-    (batch,) = shared_batches_of([event(2), event(4), event(6)])
+    (batch,) = batches_of([event(2), event(4), event(6)])
     reader.offer(batch, cursor(0))
     reader.offer(batch, cursor(0))
 
@@ -132,7 +132,7 @@ async def test_of_a_batch_it_takes_what_it_has_not_read_from_the_log() -> None:
 async def test_a_batch_is_handed_on_as_it_is() -> None:
     # given two subscribers at the tail
     readers = [subscriber(limit=10), subscriber(limit=10)]
-    (batch,) = shared_batches_of([event(2), event(4)])
+    (batch,) = batches_of([event(2), event(4)])
     for reader in readers:
         reader.go_live()
         reader.offer(batch, cursor(0))
