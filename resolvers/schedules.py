@@ -97,15 +97,14 @@ async def page_of_agent(
 
 def _loaded(context: Context, along: Along) -> Along:
     """What was read along and the caller may see without being asked about; the rest is for the loaders to give."""
-    loaders = context.loaders
-    if along.skips is not None:
-        loaders.skips.prime_many(along.skips)
     agents, last_runs = along.agents, along.last_runs
+    if along.skips is not None:
+        context.loaders.skips.prime_many(along.skips)
     if agents is not None and not permissions.sees_all(context, ResourceType.AGENT):
-        loaders.agent.prime_many(agents)
+        context.loaders.agent.prime_many(agents)
         agents = None
     if last_runs is not None and not permissions.sees_all(context, ResourceType.SCHEDULE):
-        loaders.last_run.prime_many(last_runs)
+        context.loaders.last_run.prime_many(last_runs)
         last_runs = None
     return replace(along, agents=agents, last_runs=last_runs)
 

@@ -1,14 +1,11 @@
 """The schema, with or without its part of schedules and runs, and its printed form."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import strawberry
 from graphql import (
     GraphQLDirective,
-    GraphQLFieldResolver,
     GraphQLObjectType,
-    GraphQLResolveInfo,
     GraphQLSchema,
     lexicographic_sort_schema,
     print_schema,
@@ -19,7 +16,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from schema import errors, one_of
-from schema.fields import NOT_READ, is_offered, ready_attribute
+from schema.fields import answered_when_ready, is_offered, ready_attribute
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
@@ -38,7 +35,7 @@ class Schema(strawberry.Schema):
             config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
             exception_handlers=errors.handlers(),
         )
-        _answer_what_is_ready(self._schema)
+        answer_what_is_ready(self._schema)
         if schedules:
             one_of.answered_by_resolver(self._schema, "CadenceInput")
 
@@ -50,22 +47,14 @@ class Schema(strawberry.Schema):
         return tuple(directive for directive in directives if directive.name != "stream")
 
 
-def _answer_what_is_ready(schema: GraphQLSchema) -> None:
+def answer_what_is_ready(schema: GraphQLSchema) -> None:
     """Let fields whose value is ready be answered without Strawberry's way to a method, which takes 5 us each time."""
     for each in schema.type_map.values():
         for field in each.fields.values() if isinstance(each, GraphQLObjectType) else ():
             definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
             attribute = ready_attribute(definition) if isinstance(definition, StrawberryField) else None
             if attribute is not None and field.resolve is not None:
-                field.resolve = _ready_or(attribute, field.resolve)
-
-
-def _ready_or(attribute: str, resolve: GraphQLFieldResolver) -> GraphQLFieldResolver:
-    def answer(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        value = getattr(source, attribute)
-        return resolve(source, info, **arguments) if value is NOT_READ else value
-
-    return answer
+                field.resolve = answered_when_ready(attribute, field.resolve)
 
 
 def build_schema(*, schedules: bool) -> strawberry.Schema:

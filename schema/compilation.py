@@ -33,7 +33,8 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 
-from schema.plain_fields import KNOWN_CLASSES, Attribute, Method, PlainFields
+from schema.fields import NOT_READ
+from schema.plain_fields import KNOWN_CLASSES, Attribute, Method, PlainFields, Ready
 
 Make = Callable[[Any], Any]
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
@@ -46,6 +47,10 @@ _EXACT = {GraphQLString: "str", GraphQLID: "str", GraphQLBoolean: "bool"}
 
 class Unexpected(Exception):
     """Something that graphql-core has to deal with."""
+
+
+class NotRead(Unexpected):
+    """A field is not ready that was compiled as if it were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +75,15 @@ class Selection:
 
 
 class Compiler:
-    """Compiles selection sets of one document, under one set of conditions."""
+    """Compiles selection sets of one document, under one set of conditions.
 
-    def __init__(self, fields: PlainFields, collect: Collect) -> None:
+    With `ready`, what may have been read along with an object is compiled as its attribute; without, it is a hole.
+    """
+
+    def __init__(self, fields: PlainFields, collect: Collect, *, ready: bool) -> None:
         self._fields = fields
         self._collect = collect
+        self._ready = ready
 
     def value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Make | None:
         """What completes a value of the type, if all fields below are plain."""
@@ -116,13 +125,18 @@ class Compiler:
             return repr(parent.name)
         how = self._fields.field(parent, node.name.value)
         if isinstance(how, Attribute):
-            read = f"    {name} = v.{how.name}"
+            read = [f"    {name} = v.{how.name}"]
+        elif isinstance(how, Ready) and self._ready:
+            read = [
+                f"    {name} = v.{how.attribute}",
+                f"    if {name} is {source.constant(NOT_READ)}: raise NotRead",
+            ]
         elif isinstance(how, Method) and how.is_plain:
-            read = f"    {name} = {source.constant(how.call)}(v)"
+            read = [f"    {name} = {source.constant(how.call)}(v)"]
         else:
             return "None"
         mark = source.mark()
-        source.add(read)
+        source.extend(read)
         if self._complete(source, parent.fields[node.name.value].type, details, name, "    "):
             return name
         source.undo(mark)
@@ -202,7 +216,7 @@ class Source:
 
     def __init__(self) -> None:
         self._lines: list[str] = []
-        self._constants: dict[str, Any] = {"Unexpected": Unexpected}
+        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead}
 
     def add(self, line: str) -> None:
         self._lines.append(line)

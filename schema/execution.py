@@ -31,7 +31,7 @@ from graphql.pyutils.gather_with_cancel import gather_with_cancel
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.compilation import Compiler, Make, Selection, share_a_part
+from schema.compilation import Compiler, Make, NotRead, Selection, share_a_part
 from schema.plain_fields import Method
 from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
 
@@ -92,10 +92,13 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
     def use(self, plans: Plans) -> None:
         if self.middleware_manager is None:
             self._plans = plans
-            self._known = plans.under(self.variable_values.coerced)
             self._info_class = plans.fields.info_class
-            self._compiler = Compiler(plans.fields, self.collect_subfields)
-            self._of_group: dict[int, tuple[GroupedFieldSet, Selection | None]] = {}
+            self._take_plans(plans, ready=True)
+
+    def _take_plans(self, plans: Plans, *, ready: bool) -> None:
+        self._known = plans.under(self.variable_values.coerced, ready=ready)
+        self._compiler = Compiler(plans.fields, self.collect_subfields, ready=ready)
+        self._of_group: dict[int, tuple[GroupedFieldSet, Selection | None]] = {}
 
     def complete_value(
         self,
@@ -143,11 +146,14 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
                     return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
 
-    @staticmethod
-    def _make(plans: Plans, make: Make, value: Any) -> Any:
+    def _make(self, plans: Plans, make: Make, value: Any) -> Any:
         """What the plan makes of the value; None where it is abandoned."""
         try:
             made = make(value)
+        except NotRead:
+            # What is below gets plans that leave such fields to their methods, and so does the rest of the operation.
+            self._take_plans(plans, ready=False)
+            return None
         except Exception:
             plans.abandoned += 1
             return None

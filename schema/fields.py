@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any, Literal, TypeVar
 
 import strawberry
+from graphql import GraphQLFieldResolver, GraphQLResolveInfo
 from strawberry.types.field import StrawberryField
 
 from schema.cost import LIVE, weighing
@@ -59,6 +60,20 @@ def subscription(description: str) -> Callable[[Method], Method]:
 def ready_attribute(field: StrawberryField) -> str | None:
     attribute: str | None = field.metadata.get(_READY)
     return attribute
+
+
+def answered_when_ready(attribute: str, resolve: GraphQLFieldResolver) -> GraphQLFieldResolver:
+    """A resolver that answers the attribute, and calls the other one only where that has not been read."""
+
+    def answer(source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        value = getattr(source, attribute)
+        return resolve(source, info, **arguments) if value is NOT_READ else value
+
+    return answer
+
+
+def is_answered_when_ready(resolve: GraphQLFieldResolver) -> bool:
+    return resolve.__qualname__.startswith(f"{answered_when_ready.__name__}.")
 
 
 def is_offered(field: StrawberryField, *, schedules: bool) -> bool:

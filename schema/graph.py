@@ -3,6 +3,7 @@ module; their plain attributes stand in `schema.records`."""
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Annotated
 
 import strawberry
@@ -15,7 +16,7 @@ from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter,
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
-from schema.selection import mentioned, selected
+from schema.selection import MOST_MENTIONED, mentioned, selected
 from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import DeliveryMethod
 from services.live import Live, LiveStatus
@@ -372,18 +373,25 @@ class FireStatusConnection(Connection[FireStatusEvent]):
 def reading_of(info: Info, *, listed: bool = False) -> Reading:
     """What has to be read of schedules, and along with them, for what is selected below the current field."""
     names = mentioned(info._raw_info)
+    total = listed and "totalCount" in names and "totalCount" in selected(info._raw_info)
+    return _reading(names, total=total)
+
+
+@lru_cache(maxsize=MOST_MENTIONED)
+def _reading(names: frozenset[str], *, total: bool) -> Reading:
     return Reading(
         parts=frozenset(part for part, fields in PART_FIELDS.items() if not fields.isdisjoint(names)),
         agent=not AGENT_FIELDS.isdisjoint(names),
         last_run="lastRun" in names,
         skips=not SKIP_FIELDS.isdisjoint(names),
-        total=listed and "totalCount" in names and "totalCount" in selected(info._raw_info),
+        total=total,
     )
 
 
 def shown(info: Info, reading: Reading, along: Along) -> Callable[[ScheduleValue], Schedule]:
     """Makes what is shown of a schedule from what was read of it, and along with it."""
-    known = permissions.known_of_schedules(info.context)
+    asks = "viewerCan" in mentioned(info._raw_info)
+    known = permissions.known_of_schedules(info.context) if asks else None
     viewer_can = SchedulePermissions.of(known) if known is not None else None
     agents = {key: Agent.of(each) for key, each in (along.agents or {}).items()}
     parts = reading.parts

@@ -27,6 +27,8 @@ from strawberry.schema.schema_converter import CustomGraphQLEnumType, GraphQLCor
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
+from schema.fields import is_answered_when_ready, ready_attribute
+
 KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, date, time, Decimal, UUID})
 """What may go to a scalar at once: neither an exception nor something to await."""
 
@@ -36,6 +38,13 @@ class Attribute:
     """A field that is an attribute of its object."""
 
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A field that is an attribute where its value was read along with its object; elsewhere, a method reads it."""
+
+    attribute: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,9 @@ class Method:
         return not (self.takes_info or self.is_async)
 
 
+Field = Attribute | Ready | Method
+
+
 class PlainFields:
     """What one schema's fields and types are in Python."""
 
@@ -59,12 +71,12 @@ class PlainFields:
         self.info_class = schema.config.info_class
         self._schema = schema
         self._reads_attributes = schema.config.default_resolver is getattr
-        self._fields: dict[str, dict[str, Attribute | Method | None]] = {}
+        self._fields: dict[str, dict[str, Field | None]] = {}
         self._classes: dict[str, frozenset[type]] = {}
         self._runtime_types: dict[str, MappingProxyType[type, GraphQLObjectType]] = {}
         self._enums: dict[str, dict[int, str]] = {}
 
-    def field(self, parent: GraphQLObjectType, name: str) -> Attribute | Method | None:
+    def field(self, parent: GraphQLObjectType, name: str) -> Field | None:
         """How the field is read; None where only graphql-core can tell."""
         known = self._fields.setdefault(parent.name, {})
         if name not in known:
@@ -72,9 +84,14 @@ class PlainFields:
             known[name] = self._look_at(field) if field else None
         return known[name]
 
-    def _look_at(self, field: GraphQLField) -> Attribute | Method | None:
+    def _look_at(self, field: GraphQLField) -> Field | None:
         definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
-        if not isinstance(definition, StrawberryField) or not _is_strawberrys(field.resolve):
+        if not isinstance(definition, StrawberryField):
+            return None
+        if field.resolve is not None and is_answered_when_ready(field.resolve):
+            attribute = ready_attribute(definition)
+            return Ready(attribute) if attribute is not None else None
+        if not _is_strawberrys(field.resolve):
             return None
         converter = self._schema.schema_converter
         if field.args or definition.extensions or converter._get_field_exception_handlers(definition):

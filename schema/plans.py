@@ -34,9 +34,12 @@ class Plans:
         self._names = tuple(sorted(finder.names))
         self._plans: dict[Key, Known] = {}
 
-    def under(self, variables: dict[str, Any]) -> Known:
-        """The plans for these values of the variables that decide what is selected."""
-        key = tuple(variables.get(name) for name in self._names)
+    def under(self, variables: dict[str, Any], *, ready: bool) -> Known:
+        """The plans for these values of the variables that decide what is selected.
+
+        `ready` tells those apart that take what may have been read along with an object for read.
+        """
+        key = (ready, *[variables.get(name) for name in self._names])
         found = self._plans.get(key)
         if found is None:
             if len(self._plans) >= MOST_CONDITIONS:

@@ -15,6 +15,10 @@ from graphql import (
 )
 from strawberry.types.nodes import get_variable_values
 
+MOST_MENTIONED = 512
+_mentioned: dict[tuple[int, ...], tuple[list[FieldNode], frozenset[str]]] = {}
+"""With the nodes themselves, so that no others come to have their identity."""
+
 
 def selected(info: GraphQLResolveInfo[Any]) -> set[str]:
     """The names of the fields that are selected on the value of the current field."""
@@ -27,8 +31,21 @@ def selected_at_root(info: GraphQLResolveInfo[Any]) -> set[str]:
     return _names(info, [info.operation.selection_set])
 
 
-def mentioned(info: GraphQLResolveInfo[Any]) -> set[str]:
-    """The names of all fields below the current one, those that are not included as well."""
+def mentioned(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
+    """The names of all fields below the current one, those that are not included as well.
+
+    That depends on the document alone, and documents are kept: so is this, found by the identity of the nodes.
+    """
+    key = tuple(id(node) for node in info.field_nodes)
+    known = _mentioned.get(key)
+    if known is None:
+        if len(_mentioned) >= MOST_MENTIONED:
+            _mentioned.clear()
+        known = _mentioned[key] = (info.field_nodes, frozenset(_below(info)))
+    return known[1]
+
+
+def _below(info: GraphQLResolveInfo[Any]) -> set[str]:
     waiting = [each for node in info.field_nodes if (each := node.selection_set) is not None]
     names: set[str] = set()
     seen: set[str] = set()

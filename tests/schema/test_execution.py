@@ -6,8 +6,10 @@ import pytest
 import strawberry
 from graphql import OperationDefinitionNode, parse
 
+from schema.build import answer_what_is_ready
 from schema.execution import Program
-from schema.plain_fields import Attribute, Method, PlainFields
+from schema.fields import NOT_READ, NotRead, resolved
+from schema.plain_fields import Attribute, Method, PlainFields, Ready
 from schema.plans import MOST_CONDITIONS, Plans
 from tests.schema.plans.comparing import seen
 
@@ -16,6 +18,12 @@ from tests.schema.plans.comparing import seen
 class Leaf:
     name: str
     size: int = 1
+
+    ready_twin: strawberry.Private[str | NotRead] = NOT_READ
+
+    @resolved("Another one.", ready="ready_twin")
+    async def twin(self) -> str:
+        return f"asked of {self.name}"
 
     @strawberry.field
     def loud(self) -> str:
@@ -38,6 +46,7 @@ class Query:
 
 
 SCHEMA = strawberry.Schema(query=Query)
+answer_what_is_ready(SCHEMA._schema)
 FIELDS = PlainFields(SCHEMA)
 NAMES = [Leaf(name="a"), Leaf(name="b"), Leaf(name="c")]
 
@@ -62,6 +71,7 @@ def test_plain_are_attributes_and_methods_of_self_alone() -> None:
     methods = {name: how.is_plain for name, how in found.items() if isinstance(how, Method)}
     assert methods == {"loud": True, "later": False}
     assert found["repeated"] is None
+    assert found["twin"] == Ready("ready_twin")
 
 
 async def test_a_list_is_completed_at_once_from_the_second_time_on() -> None:
@@ -86,6 +96,33 @@ async def test_what_is_not_plain_is_filled_in_its_place() -> None:
     assert document.plans.used == 2
     expected = '{"leaves": [{"later": "later a", "name": "a", "repeated": "a", "loud": "A"}]}'
     assert answers == [[expected, []]] * 3
+
+
+async def test_what_is_ready_is_completed_with_the_list() -> None:
+    # given
+    document = Document("{ leaves { name twin } }")
+    leaves = [Leaf(name="a", ready_twin="b"), Leaf(name="c", ready_twin="d")]
+    for _ in range(2):
+        await document.answer(leaves)
+    used = document.plans.used
+    # when
+    data, _errors = await document.answer(leaves)
+    # then
+    assert data == '{"leaves": [{"name": "a", "twin": "b"}, {"name": "c", "twin": "d"}]}'
+    assert document.plans.used == used + 1
+
+
+async def test_what_is_not_ready_is_asked_for() -> None:
+    # given plans that take the field for ready
+    document = Document("{ leaves { name twin } }")
+    for _ in range(3):
+        await document.answer([Leaf(name="a", ready_twin="b")])
+    # when
+    answers = [await document.answer([Leaf(name="a", ready_twin="b"), Leaf(name="c")]) for _ in range(3)]
+    # then what is there is taken, and nothing was odd
+    expected = '{"leaves": [{"name": "a", "twin": "b"}, {"name": "c", "twin": "asked of c"}]}'
+    assert answers == [[expected, []]] * 3
+    assert document.plans.abandoned == 0
 
 
 @pytest.mark.parametrize("odd", [None, 2**31, "1", ValueError("odd")])
