@@ -9,10 +9,11 @@ import uuid
 from contextvars import ContextVar
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER = "x-request-id"
+_NAME = HEADER.encode()
 _SCOPE_KEY = "nextfire.request_id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _current: ContextVar[str] = ContextVar("request_id", default="none")
@@ -38,16 +39,17 @@ class RequestIdMiddleware:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
-                message.setdefault("headers", [])
-                MutableHeaders(scope=message)[HEADER] = identifier
+                others = (each for each in message.get("headers", ()) if each[0].lower() != _NAME)
+                message["headers"] = [*others, (_NAME, identifier.encode())]
             await send(message)
 
         scope[_SCOPE_KEY] = identifier
         token = _current.set(identifier)
         # uvicorn may start a request in the context of the one before it on the same connection.
         structlog.contextvars.clear_contextvars()
+        bound = structlog.contextvars.bind_contextvars(request_id=identifier)
         try:
-            with structlog.contextvars.bound_contextvars(request_id=identifier):
-                await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_with_id)
         finally:
+            structlog.contextvars.reset_contextvars(**bound)
             _current.reset(token)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, NoReturn
 
 import strawberry
@@ -16,6 +15,7 @@ from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from nextfire.transport.admission import Admission, Allowances, MayIntrospect
 from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
 from nextfire.transport.correlation import RequestIdMiddleware
+from nextfire.transport.deadlines import Expired, within
 from nextfire.transport.execution import Engine, Refresh
 from nextfire.transport.http import HTTPHandler
 from nextfire.transport.masking import TIMEOUT
@@ -25,7 +25,7 @@ from nextfire.transport.refusal import Refusal
 from nextfire.transport.websocket import UNACCEPTABLE_SUBPROTOCOL, SocketAdapter, SocketHandler
 from schema.limits import DEFAULT_LIMITS, Limits
 
-MakeContext = Callable[[Request | WebSocket], Awaitable[Any]]
+MakeContext = Callable[[Request | WebSocket], Coroutine[Any, Any, Any]]
 """Makes the context of one operation. What it raises of Nextfire's errors is answered; all else is masked."""
 
 Watch = Callable[[Request | WebSocket], Awaitable[NoReturn]]
@@ -116,11 +116,8 @@ class GraphQLEndpoint(GraphQL[Any, None]):
     async def context(self, request: Request | WebSocket) -> Any:
         """The context of one operation, made within its deadline."""
         try:
-            async with asyncio.timeout(self.bounds.deadline.total_seconds()) as limit:
-                return await self._context(request)
-        except TimeoutError:
-            if not limit.expired():
-                raise
+            return await within(self.bounds.deadline.total_seconds(), self._context(request))
+        except Expired:
             raise Refusal(504, TIMEOUT, "Nextfire could not tell in time who is asking.") from None
 
     async def get_context(self, request: Request | WebSocket, response: Any) -> dict[str, Any]:

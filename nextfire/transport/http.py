@@ -5,7 +5,6 @@ Each function of this module does one step: method, content type, body, then the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn, cast
@@ -16,6 +15,7 @@ from starlette.responses import Response
 
 from nextfire.transport.admission import Admission, Ticket
 from nextfire.transport.bounds import Bounds
+from nextfire.transport.deadlines import Expired, within
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
 from nextfire.transport.frames import Payload, only
@@ -57,6 +57,7 @@ class HTTPHandler:
         self._admission = admission
         self._context = context
         self._bounds = bounds
+        self._body_seconds = bounds.body_timeout.total_seconds()
         self._origins = origins
         self._watch = watch
 
@@ -113,9 +114,8 @@ class HTTPHandler:
             raise Refusal(405, BAD_REQUEST, "Send GraphQL requests by POST or GET.", headers={"allow": "GET, POST"})
         _check_content_type(request)
         try:
-            async with asyncio.timeout(self._bounds.body_timeout.total_seconds()):
-                body = await self._body(request)
-        except TimeoutError:
+            body = await within(self._body_seconds, self._body(request))
+        except Expired:
             raise Refusal(408, BAD_REQUEST, "The body did not arrive in time.") from None
         return request_of_body(body)
 

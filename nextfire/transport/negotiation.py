@@ -6,6 +6,7 @@ that the client named first wins, which the RFC leaves open and clients rely on.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from nextfire.transport.masking import BAD_REQUEST
@@ -77,6 +78,7 @@ def json_type(header: str | None) -> str:
     return best[0] if best else JSON
 
 
+@lru_cache(maxsize=128)
 def negotiate(header: str | None, *, subscribes: bool, defers: bool) -> Answer:
     """What to answer an operation with. Refused with 406 when the client takes nothing that could hold it."""
     ranges = parse_accept(header)

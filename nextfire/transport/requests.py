@@ -36,7 +36,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
     except UnicodeDecodeError:
         raise _bad(f"{what} is not valid UTF-8.") from None
     try:
-        value = json.loads(decoded, parse_constant=_no_constant)
+        value = _DECODER.decode(decoded)
     except RecursionError:
         raise _bad(f"{what} is nested too deeply.") from None
     except ValueError:
@@ -48,6 +48,9 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _check_all_text(value: Any) -> None:
