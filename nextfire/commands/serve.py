@@ -10,9 +10,9 @@ from nextfire.authentication import NotConfigured
 from nextfire.commands.environment import load_settings, require_postgres
 from nextfire.transport import uvicorn_options
 
-GARBAGE_SOUGHT_EVERY = 50_000
-"""After how many new objects: one event to a thousand subscribers makes many times Python's 700, and none of
-them is garbage that has to be sought (measured: half of its CPU went there)."""
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""A large page, and one event to a thousand subscribers, make many times Python's own 700, and hardly any garbage that
+has to be sought."""
 
 
 @click.command()
@@ -33,8 +33,13 @@ def serve() -> None:
     except NotConfigured as error:
         raise click.ClickException(str(error)) from None
     require_postgres(settings)
-    gc.collect()
-    gc.freeze()  # the schema, and all else that has been made so far, stays
-    gc.set_threshold(GARBAGE_SOUGHT_EVERY)
+    spare_the_collector()
     options = uvicorn_options(trusted_proxies=settings.trusted_proxies)
     uvicorn.run(app, host=settings.host, port=settings.port, **options)
+
+
+def spare_the_collector() -> None:
+    """Pass over the schema and the modules, which stay, and look for cycles less often: answers hardly hold any."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
