@@ -1,19 +1,24 @@
 """The schema, with or without its part of schedules and runs, and its printed form."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import strawberry
 from graphql import (
     GraphQLDirective,
+    GraphQLFieldResolver,
     GraphQLObjectType,
+    GraphQLResolveInfo,
     GraphQLSchema,
     lexicographic_sort_schema,
     print_schema,
 )
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
+from strawberry.types.arguments import convert_argument
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
+from strawberry.types.fields.resolver import StrawberryResolver
 
 from schema import errors, one_of
 from schema.fields import answered_when_ready, is_offered, ready_attribute
@@ -35,6 +40,7 @@ class Schema(strawberry.Schema):
             config=StrawberryConfig(scalar_map=SCALARS, enable_experimental_incremental_execution=True),
             exception_handlers=errors.handlers(),
         )
+        _answer_directly(self)
         answer_what_is_ready(self._schema)
         if schedules:
             one_of.answered_by_resolver(self._schema, "CadenceInput")
@@ -45,6 +51,40 @@ class Schema(strawberry.Schema):
     def _collect_graphql_directives(self, schema_directive_types: Iterable[type]) -> tuple[GraphQLDirective, ...]:
         directives = super()._collect_graphql_directives(schema_directive_types)
         return tuple(directive for directive in directives if directive.name != "stream")
+
+
+def _answer_directly(schema: strawberry.Schema) -> None:
+    """Let methods with arguments be called without Strawberry's way to them, which looks up again at each call what
+    their arguments are named and of which types they are. Where errors become results, Strawberry's way is needed."""
+    handlers = schema.schema_converter._get_field_exception_handlers
+    for each in schema._schema.type_map.values():
+        for field in each.fields.values() if isinstance(each, GraphQLObjectType) else ():
+            definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
+            if not isinstance(definition, StrawberryField) or not field.args or field.subscribe is not None:
+                continue
+            if definition.base_resolver is not None and not definition.extensions and not handlers(definition):
+                field.resolve = _direct(schema, definition, definition.base_resolver)
+
+
+def _direct(
+    schema: strawberry.Schema, field: StrawberryField, resolver: StrawberryResolver[Any]
+) -> GraphQLFieldResolver:
+    config, registry = schema.config, schema.schema_converter.scalar_registry
+    call: Callable[..., Any] = resolver.wrapped_func  # type: ignore[assignment]
+    takes_info = resolver.info_parameter is not None
+    named = config.name_converter.from_argument
+    arguments = [(named(each), each.python_name, each.type) for each in field.arguments]
+
+    def answer(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
+        info = config.info_class(_raw_info=raw_info, _field=field)
+        values = {
+            name: convert_argument(given[shown], type_, registry, config, info, path=(shown,))
+            for shown, name, type_ in arguments
+            if shown in given
+        }
+        return call(source, info=info, **values) if takes_info else call(source, **values)
+
+    return answer
 
 
 def answer_what_is_ready(schema: GraphQLSchema) -> None:
