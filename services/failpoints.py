@@ -13,7 +13,7 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
@@ -90,7 +90,13 @@ Name = TypeVar("Name", bound=StrEnum)
 
 _STEP = re.compile(r"(?P<point>\w+)=(?P<deed>\w+)(:(?P<seconds>\d+(\.\d+)?))?(@(?P<hit>[1-9]\d*)(?P<onward>-)?)?")
 
+
+def _signal_this_process(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
 _plan: Plan = {}
+_strike: Callable[[signal.Signals], None] = _signal_this_process
 _hits: Counter[Failpoint] = Counter()
 
 
@@ -117,10 +123,13 @@ def _member(names: type[Name], text: str) -> Name:
         raise ValueError(f"{text!r} is none of {', '.join(names)}") from None
 
 
-def arm(plan: Plan) -> None:
-    """Let this process break itself by the plan; an empty one disarms it. It is said as loudly as a log can."""
-    global _plan
-    _plan = plan
+def arm(plan: Plan, strike: Callable[[signal.Signals], None] = _signal_this_process) -> None:
+    """Let this process break itself by the plan; an empty one disarms it. It is said as loudly as a log can.
+
+    `strike` sends the signal of a deed; a simulation, whose processes are none, does as that signal would.
+    """
+    global _plan, _strike
+    _plan, _strike = plan, strike
     _hits.clear()
     if plan:
         log.critical(
@@ -146,7 +155,8 @@ async def _reach(point: Failpoint) -> None:
         return
     log.warning("A failpoint was hit", action="failpoint", failpoint=point, deed=trap.deed, hit=_hits[point])
     if trap.deed in SIGNALS:
-        os.kill(os.getpid(), SIGNALS[trap.deed])
+        _strike(SIGNALS[trap.deed])
+        await asyncio.sleep(0)
     elif trap.deed is Deed.WAIT:
         await asyncio.sleep(trap.seconds)
     else:

@@ -1,6 +1,7 @@
 """Failpoints: what a plan may say, and what it makes of the place where it is reached."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -76,3 +77,11 @@ async def test_a_wait_holds_up_nobody_else() -> None:
     await reach(Failpoint.AFTER_CLAIM)
     assert not waiting.done()
     waiting.cancel()
+
+
+async def test_a_simulated_process_is_struck_in_its_own_way() -> None:
+    struck: list[signal.Signals] = []
+    arm(parse("after_claim=kill; before_settle=freeze"), struck.append)
+    await reach(Failpoint.AFTER_CLAIM)
+    await reach(Failpoint.BEFORE_SETTLE)
+    assert struck == [signal.SIGKILL, signal.SIGSTOP]
