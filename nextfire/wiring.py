@@ -64,7 +64,14 @@ async def foundation(settings: Settings, temporal: Client, *, readers: int | Non
     Temporal may be away. Raises `Unavailable` where Postgres is, and no task queue is set.
     """
     database = database_of(settings, pool_size=settings.database_pool_size, readers=readers)
-    async with closing(database), authority_of(settings, database) as authority:
+    async with closing(database), founded_on(database, settings, temporal) as base:
+        yield base
+
+
+@asynccontextmanager
+async def founded_on(database: Database, settings: Settings, temporal: Client) -> AsyncIterator[Foundation]:
+    """The same over a pool that the caller opens and closes."""
+    async with authority_of(settings, database) as authority:
         task_queue = settings.task_queue or f"nextfire-{await database.identity()}"
         base = build(settings, database, temporal, task_queue, authority)
         async with in_background(base.listener.run(), base.notifier.run()):

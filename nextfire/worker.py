@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
@@ -64,19 +64,27 @@ async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def working(base: Foundation, connected: Client, grace: timedelta = GRACE) -> AsyncIterator[None]:
     """Poll the task queue and run the loops for as long as the block."""
+    async with (
+        http_client(base.dialer) as http,
+        loops(base),
+        temporal_worker(base, connected, AcpClient(http), grace),
+    ):
+        yield
+
+
+def loops(base: Foundation, ask_every: timedelta = ASK_EVERY) -> AbstractAsyncContextManager[None]:
+    """What a worker does by itself, for as long as the block."""
     dirty = DirtyLoop(base.database, base.reconciler, base.listener)
     sweep = Duty(base.database, "sweep", SWEEP_EVERY, sweeper(base).sweep)
     audit = Duty(base.database, "audit", AUDIT_EVERY, auditor(base).audit)
-    loops = in_background(
+    return in_background(
         dirty.run(),
         periodically("start_overlooked", START_EVERY, base.starter.start_overlooked),
-        periodically("sweep", ASK_EVERY, sweep.turn),
-        periodically("audit", ASK_EVERY, audit.turn),
+        periodically("sweep", ask_every, sweep.turn),
+        periodically("audit", ask_every, audit.turn),
         periodically("prune", PRUNE_EVERY, partial(prune, base.database)),
         periodically("forget", FORGET_EVERY, base.authority.registrations.forget_due),
     )
-    async with http_client(base.dialer) as http, loops, temporal_worker(base, connected, AcpClient(http), grace):
-        yield
 
 
 def sweeper(base: Foundation) -> Sweeper:
@@ -89,22 +97,25 @@ def auditor(base: Foundation) -> Auditor:
 
 
 def temporal_worker(base: Foundation, connected: Client, agents: AcpClient, grace: timedelta = GRACE) -> Worker:
-    activities = RunActivities(
+    return Worker(
+        connected,
+        task_queue=base.task_queue,
+        workflows=WORKFLOWS,
+        activities=run_activities(base, agents).all(),
+        max_concurrent_activities=ACTIVITIES_AT_ONCE,
+        graceful_shutdown_timeout=grace,
+        # The workflow holds nothing that the sandbox could catch, and costs half without it.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+    )
+
+
+def run_activities(base: Foundation, agents: AcpClient) -> RunActivities:
+    return RunActivities(
         claims=Claims(base.database, base.notifier),
         cancellations=Cancellations(base.database, agents, base.secrets),
         deliveries=Deliveries(base.database, base.notifier, agents, base.secrets, base.authority.creators),
         settlements=Settlements(base.database, base.notifier),
         reconciler=base.reconciler,
-    )
-    return Worker(
-        connected,
-        task_queue=base.task_queue,
-        workflows=WORKFLOWS,
-        activities=activities.all(),
-        max_concurrent_activities=ACTIVITIES_AT_ONCE,
-        graceful_shutdown_timeout=grace,
-        # The workflow holds nothing that the sandbox could catch, and costs half without it.
-        workflow_runner=UnsandboxedWorkflowRunner(),
     )
 
 
