@@ -39,8 +39,10 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: float = PATIENCE) -> Found:
-    """What `found` answers, as soon as that is something.
+async def eventually(
+    found: Callable[[], Awaitable[Found | None]], seconds: float = PATIENCE, look_every: float | None = None
+) -> Found:
+    """What `found` answers, as soon as that is something; by default it is looked at less and less often.
 
     Raises:
         TimeoutError: it was nothing for all of `seconds`.
@@ -48,7 +50,7 @@ async def eventually(found: Callable[[], Awaitable[Found | None]], seconds: floa
     pause = FIRST_PAUSE
     async with asyncio.timeout(seconds):
         while (answer := await found()) is None:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(look_every or pause)
             pause = min(1.5 * pause, LAST_PAUSE)
         return answer
 
