@@ -80,6 +80,11 @@ soak: $(VENV)/.installed-all ## Break it at random for MINUTES=5, SCHEDULER=v1 o
 	$(BIN)/python -m pytest --faults -s --soak-minutes=$(MINUTES) $(if $(SEED),--soak-seed=$(SEED)) -k $(SCHEDULER) \
 	  $(PYTEST_ARGS) tests/faults/test_soak.py
 
+.PHONY: simulate
+simulate: $(VENV)/.installed-all ## Simulate 1,000 seeds of 200 steps in virtual time; SEEDS, STEPS, or SEED for one
+	NEXTFIRE_SIMULATION_SEEDS=$(or $(SEEDS),1000) NEXTFIRE_SIMULATION_STEPS=$(or $(STEPS),200) NEXTFIRE_SIMULATION_SEED=$(SEED) \
+	  $(BIN)/python -m pytest -n 2 --dist load tests/simulation $(PYTEST_ARGS)
+
 .PHONY: histories
 histories: $(VENV)/.installed-all ## Record the workflow histories that tests/services/histories lacks
 	$(BIN)/python -m tests.services.recording

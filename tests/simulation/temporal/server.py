@@ -65,6 +65,7 @@ class SimulatedTemporal:
         self.unknown_zones: frozenset[str] = frozenset()
         """Time zones that this server's tables lack."""
         self.has_namespace = True
+        self.signal_delay = SIGNAL_DELAY
         self._rng = rng
         self._attributes: dict[str, IndexedValueType.ValueType] = {}
         self._handlers: dict[str, Callable[[Any], Message]] = {
@@ -138,7 +139,7 @@ class SimulatedTemporal:
 
         if self.schedules.engine is Engine.V1:
             write = partial(self._write_later, entry, token, request.schedule, attributes)
-            asyncio.get_running_loop().call_later(SIGNAL_DELAY.total_seconds(), write)
+            asyncio.get_running_loop().call_later(self.signal_delay.total_seconds(), write)
         elif not self._is_current(entry, token):
             raise Refusal(RPCStatusCode.FAILED_PRECONDITION, "The conflict token does not match.")
         else:

@@ -1,0 +1,40 @@
+"""A database whose time is that of its connections: for simulations, which share one."""
+
+import json
+
+import pytest
+
+from migrations import upgrade
+from nextfire.embedded import Postgres
+from tests.databases import administer, connected
+from tests.faults.figures import Figures
+from tests.simulation.installation import Pools
+from tests.simulation.postgres import VIRTUAL_NOW
+
+
+@pytest.fixture(scope="session")
+async def pools(postgres: Postgres) -> Pools:
+    """Pools of a migrated database in which `now()` is virtual, in defaults of columns as well."""
+    name = "simulation"
+    await administer(postgres, f"CREATE DATABASE {name}")
+    await administer(postgres, f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
+    async with connected(postgres, name) as connection:
+        await connection.execute(VIRTUAL_NOW)
+    upgrade(postgres.url(name))
+    pools = Pools(postgres.url(name))
+    await pools.warm_up()
+    return pools
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The figures of all simulations, whichever process ran them."""
+    figures = Figures()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "figures" and report.when == "call":
+                faults, counts = json.loads(value)
+                figures.faults.update(faults)
+                figures.counts.update(counts)
+    if not figures.is_empty:
+        terminalreporter.section("figures of the simulations")
+        terminalreporter.write_line(figures.as_text())

@@ -1,0 +1,103 @@
+"""One simulation: steps from a seed, an end of all faults, rest, and the oracle."""
+
+import asyncio
+import os
+import random
+from dataclasses import dataclass, field
+from typing import Any
+from unittest.mock import patch
+
+from services.failpoints import arm
+from tests.faults.figures import Figures
+from tests.faults.oracle import Oracle, Verdict
+from tests.simulation.installation import Installation, Parts, Pools
+from tests.simulation.postgres import Links
+from tests.simulation.steps import WORKERS, Steps
+from tests.simulation.virtual_time import VirtualLoop
+
+PARTS = Parts()
+REST_SECONDS = 600.0
+LOOK_EVERY_SECONDS = 5.0
+QUIET_SECONDS = 20.0
+"""Without a fault, before the oracle comes: so that something is due however few the steps."""
+
+
+class Violation(AssertionError):
+    """An invariant does not hold: the seed, and what has happened."""
+
+
+@dataclass
+class Outcome:
+    """What came of a seed, without the ids that differ each time."""
+
+    steps: list[str] = field(default_factory=list)
+    runs: list[tuple[Any, ...]] = field(default_factory=list)
+    virtual_seconds: float = 0.0
+    statements: int = 0
+
+
+def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts = PARTS) -> Outcome:
+    """Raises `Violation`."""
+    # Each draws from a stream of its own: a statement more shifts no step.
+    links = Links(random.Random(f"{seed} links"))
+    loop = VirtualLoop(links.poll, links.connect)
+    outcome = Outcome()
+    random.seed(seed)
+    with patch.dict(os.environ, PGSSLMODE="disable"), loop.rules(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+        installation = Installation(pools, random.Random(f"{seed} world"), links, figures, parts)
+        try:
+            runner.run(_simulate(installation, random.Random(seed), steps, outcome))
+        except Exception as error:
+            raise Violation(_report(seed, steps, outcome, error)) from error
+    outcome.statements = links.statements
+    figures.add("Seeds")
+    figures.add("Steps", len(outcome.steps))
+    figures.add("Notifications lost", links.notifications_lost)
+    figures.add("Virtual seconds", round(outcome.virtual_seconds))
+    return outcome
+
+
+async def _simulate(installation: Installation, rng: random.Random, count: int, outcome: Outcome) -> None:
+    begun = asyncio.get_running_loop().time()
+    steps = Steps(installation, rng)
+    try:
+        await installation.prepare()
+        for name in ("api", *WORKERS):
+            installation.start(name)
+        await steps.begin()
+        for _ in range(count):
+            outcome.steps.append(await steps.take())
+        await steps.end()
+        await asyncio.sleep(QUIET_SECONDS)
+        oracle = Oracle(installation, *installation.agents, look_every=LOOK_EVERY_SECONDS)
+        verdict = await oracle.verdict(installation, seconds=REST_SECONDS)
+        await _check_answers(installation, steps)
+        outcome.runs = _runs(verdict)
+        outcome.virtual_seconds = asyncio.get_running_loop().time() - begun
+    finally:
+        arm({})
+        await installation.close()
+
+
+async def _check_answers(installation: Installation, steps: Steps) -> None:
+    """I1 and I14: what was acknowledged is there, and one key has one answer."""
+    rows = await installation.rows("SELECT schedule_id, version FROM schedule_revisions")
+    there = {(row["schedule_id"], row["version"]) for row in rows}
+    assert set(steps.acknowledged) - there == set()
+    assert {key: each for key, each in steps.answers.items() if len(each) > 1} == {}
+    installation.figures.add("Acknowledged changes", len(steps.acknowledged))
+    installation.figures.add("Acknowledged changes: lost", 0)
+
+
+def _runs(verdict: Verdict) -> list[tuple[Any, ...]]:
+    seen = [
+        (run["fire_at"], run["trigger"], run["status"], run["skip_reason"], run["attempt_count"])
+        for run in verdict.runs
+    ]
+    return sorted(seen, key=repr)
+
+
+def _report(seed: int, steps: int, outcome: Outcome, error: Exception) -> str:
+    taken = "\n".join(f"  {number}. {step}" for number, step in enumerate(outcome.steps, start=1))
+    again = f"make simulate SEED={seed} STEPS={steps}"
+    return f"Seed {seed}: {error!r}\nThe steps:\n{taken}\nTo repeat it: {again}"

@@ -1,0 +1,102 @@
+"""The product under random steps and faults, in virtual time; and whether such a simulation would notice anything.
+
+By default a few short simulations; `make simulate` runs the 1,000 long ones.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from nextfire.wiring import Foundation, in_background
+from nextfire.worker import START_EVERY, periodically, run_activities
+from services.acp import AcpClient
+from services.acp_outcomes import Outcome as Sent
+from services.activities import RunActivities
+from services.deliveries import Delivered, Ended
+from services.reconcile import DirtyLoop
+from services.settlements import Settlements
+from tests.faults.figures import Figures
+from tests.simulation.installation import Parts, Pools
+from tests.simulation.simulation import Violation, simulate
+
+SEEDS = int(os.environ.get("NEXTFIRE_SIMULATION_SEEDS") or 50)
+STEPS = int(os.environ.get("NEXTFIRE_SIMULATION_STEPS") or 5)
+SEED = os.environ.get("NEXTFIRE_SIMULATION_SEED")
+CHUNK = 5
+LONGER = 25
+"""As many as it takes for a fault that the broken part would have to make up for."""
+ALL = [int(SEED)] if SEED else [*range(SEEDS)]
+
+Record = Callable[[str, object], None]
+
+
+@pytest.mark.parametrize("first", ALL[::CHUNK])
+def test_the_invariants_hold_after_any_steps(pools: Pools, first: int, record_property: Record) -> None:
+    figures = Figures()
+    for seed in [each for each in ALL if first <= each < first + CHUNK]:
+        simulate(pools, seed, STEPS, figures)
+    record_property("figures", json.dumps([figures.faults, figures.counts]))
+    assert figures.counts["Due times with a run"] == figures.counts["Due times expected"] > 0
+    assert figures.faults.total() > 0
+
+
+def test_a_seed_has_one_outcome(pools: Pools) -> None:
+    first, second = (simulate(pools, 7, LONGER, Figures()) for _ in range(2))
+    assert first.steps == second.steps
+    assert first.runs == second.runs
+    assert first.runs
+
+
+class Rekeying(AcpClient):
+    """Sends each attempt under a key of its own."""
+
+    async def send(self, url: str, body: bytes, *, request_id: str, idempotency_key: str, **more: Any) -> Sent:
+        key = f"{idempotency_key}-{request_id}"
+        return await super().send(url, body, request_id=request_id, idempotency_key=key, **more)
+
+
+def rekeying(base: Foundation, agents: AcpClient) -> RunActivities:
+    return run_activities(base, Rekeying(agents._http))
+
+
+class Optimistic(Settlements):
+    """Takes every run that has ended for delivered."""
+
+    async def settle(self, run_id: Any, end: Delivered | Ended, *, workflow_id: str | None = None) -> Any:
+        return await super().settle(run_id, Delivered(), workflow_id=workflow_id)
+
+
+def optimistic(base: Foundation, agents: AcpClient) -> RunActivities:
+    activities = run_activities(base, agents)
+    activities._settlements = Optimistic(base.database, base.notifier)
+    return activities
+
+
+def without_auditor_and_sweep(base: Foundation) -> AbstractAsyncContextManager[None]:
+    dirty = DirtyLoop(base.database, base.reconciler, base.listener)
+    overlooked = periodically("start_overlooked", START_EVERY, base.starter.start_overlooked)
+    return in_background(dirty.run(), overlooked)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [Parts(activities=rekeying), Parts(activities=optimistic), Parts(loops=without_auditor_and_sweep)],
+    ids=["a key for each attempt", "all is delivered", "nobody looks after the clocks"],
+)
+def test_a_broken_product_is_found_out(pools: Pools, parts: Parts) -> None:
+    report = next((report for seed in range(10) if (report := violation(pools, seed, parts))), "")
+    # and the report says how to see it again
+    assert "make simulate SEED=" in report
+
+
+def violation(pools: Pools, seed: int, parts: Parts) -> str | None:
+    """What the oracle says of a seed; None where all is well."""
+    try:
+        simulate(pools, seed, LONGER, Figures(), parts)
+    except Violation as found:
+        return str(found)
+    return None
