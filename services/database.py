@@ -154,7 +154,11 @@ class Database:
         connection: Connection = await asyncpg.connect(
             plain_url(self.url), **_connect_arguments(self._pooled), max_cached_statement_lifetime=0
         )
-        await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
+        try:
+            await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=_dumps, decoder=orjson.loads)
+        except BaseException:  # whoever waited may be gone, and nobody else would end it
+            connection.terminate()
+            raise
         return connection
 
 
