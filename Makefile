@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 AGENTEX_VENV := .venv-agentex
 AUDIT_VENV := .venv-audit
+ATTACKS_VENV := .venv-attacks
 # `pip` would otherwise only say that it has a newer version.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -93,6 +94,10 @@ histories: $(VENV)/.installed-all ## Record the workflow histories that tests/se
 agentex: $(VENV)/.installed-all $(AGENTEX_VENV)/.installed ## Test against real agents made with agentex-sdk, in a Python environment of their own
 	NEXTFIRE_AGENTEX_PYTHON="$(CURDIR)/$(AGENTEX_VENV)/bin/python" $(BIN)/python -m pytest tests/agentex
 
+.PHONY: attacks
+attacks: $(VENV)/.installed-all $(ATTACKS_VENV)/.installed ## Attack the API, with schemathesis and clairvoyance too, and print what it cost
+	NEXTFIRE_ATTACKS_PYTHON="$(CURDIR)/$(ATTACKS_VENV)/bin/python" $(BIN)/python -m pytest tests/attacks $(PYTEST_ARGS)
+
 .PHONY: audit
 audit: $(AUDIT_VENV)/.installed ## Ask PyPI and npm what is known against the exact versions that are installed
 	$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
@@ -163,6 +168,11 @@ $(AGENTEX_VENV)/.installed: requirements-agentex.txt | $(BIN)/python
 	@$(AGENTEX_VENV)/bin/python -m pip install -r requirements-agentex.txt
 	@touch $@
 
+$(ATTACKS_VENV)/.installed: requirements-attacks.txt | $(BIN)/python
+	@test -x $(ATTACKS_VENV)/bin/python || $(BIN)/python -m venv --clear $(ATTACKS_VENV)
+	@$(ATTACKS_VENV)/bin/python -m pip install --quiet -r requirements-attacks.txt
+	@touch $@
+
 $(AUDIT_VENV)/.installed: Makefile | $(BIN)/python
 	@test -x $(AUDIT_VENV)/bin/python || $(BIN)/python -m venv --clear $(AUDIT_VENV)
 	@$(AUDIT_VENV)/bin/python -m pip install --quiet pip-audit==2.10.1
@@ -170,6 +180,6 @@ $(AUDIT_VENV)/.installed: Makefile | $(BIN)/python
 
 .PHONY: clean
 clean: ## Remove what was installed, built and cached; .nextfire/, the data of `make run`, stays
-	rm -rf $(VENV) $(AGENTEX_VENV) $(AUDIT_VENV) nextfire/playground web/node_modules benchmarks/node/node_modules dist
+	rm -rf $(VENV) $(AGENTEX_VENV) $(AUDIT_VENV) $(ATTACKS_VENV) nextfire/playground web/node_modules benchmarks/node/node_modules dist
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

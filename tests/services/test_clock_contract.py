@@ -285,8 +285,10 @@ async def fired(server: Server, schedule_id: UUID, count: int) -> LiveValues | N
 
 
 async def missed(server: Server, schedule_id: UUID) -> bool | None:
-    counters = (await there(server, schedule_id)).live.counters
-    return True if counters is not None and counters.missed_catch_up else None
+    with suppress(TemporalAway):  # it has only just come back
+        counters = (await there(server, schedule_id)).live.counters
+        return True if counters is not None and counters.missed_catch_up else None
+    return None
 
 
 async def all_open(server: Server, wanted: DesiredClock, times: list[datetime]) -> bool | None:
