@@ -1,4 +1,4 @@
-"""One API for all attacks, in the settings of production, and the figures at the end."""
+"""One API for all attacks, with API keys and the limits of production, and the figures at the end."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -52,7 +52,7 @@ async def target(
 
 async def plant(target: Target) -> None:
     """An agent and a schedule of the other account, with the secret wherever a text goes."""
-    async with target.client as client:
+    async with target.client() as client:
         client.headers["authorization"] = f"Bearer {target.bystander}"
 
         async def change(document: str, mutation: str, values: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""The API under attack: a process in production's settings, two accounts, and what every answer is looked at for."""
+"""The API under attack: a process with API keys and limits, two accounts, and what every answer is looked at for."""
 
 import asyncio
 import re
@@ -70,9 +70,8 @@ class Target:
     def process(self) -> psutil.Process:
         return psutil.Process(self.api.child.pid)
 
-    @property
     def client(self) -> httpx.AsyncClient:
-        """A client of the attacker's own; close it."""
+        """A new client of the attacker's."""
         return httpx.AsyncClient(
             base_url=self.api.url,
             headers={"authorization": f"Bearer {self.attacker}"},
@@ -92,7 +91,7 @@ class Target:
     async def post(self, body: Any, **headers: str) -> httpx.Response:
         """The answer to one request of the attacker; bytes and text go as they are, all else as JSON."""
         content = {"content": body} if isinstance(body, bytes | str) else {"json": body}
-        async with self.client as client:
+        async with self.client() as client:
             sent = {"content-type": "application/json", "accept": "application/graphql-response+json"} | headers
             response = await client.post("/graphql", headers=sent, **content)
         self.look_at(response.text)

@@ -61,7 +61,7 @@ async def test_field_suggestions(target: Target, query: str) -> None:
 
 async def test_a_mutation_by_get(target: Target) -> None:
     query = 'mutation { deleteSchedule(input: {id: "x"}) { __typename } }'
-    async with target.client as client:
+    async with target.client() as client:
         response = await client.get("/graphql?" + urlencode({"query": query}))
     target.look_at(response.text)
     assert (response.status_code, response.headers["allow"]) == (405, "POST")
@@ -92,7 +92,7 @@ async def test_no_trace_and_no_debug_mode(target: Target, header: str) -> None:
 
 @pytest.mark.parametrize("path", ["/graphiql", "/playground", "/altair", "/console", "/graphql/schema", "/voyager"])
 async def test_no_development_page_answers(target: Target, path: str) -> None:
-    async with target.client as client:
+    async with target.client() as client:
         response = await client.get(path)
     target.look_at(response.text)
     assert response.status_code == 404

@@ -124,7 +124,7 @@ async def test_bodies(target: Target, name: str) -> None:
 async def test_documents_that_nobody_sent_before(target: Target) -> None:
     """Each parsed, validated and kept: what is kept is bounded."""
     before = target.process.memory_info().rss
-    async with target.client as client:
+    async with target.client() as client:
         for number in range(1_000):
             query = f"query Q{number} {{ schedules(first: {number % 100 + 1}) {{ nodes {{ id name }} }} }}"
             target.look_at((await client.post("/graphql", json={"query": query})).text)
