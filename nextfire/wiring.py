@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+import structlog
 from temporalio.client import Client
 
 from nextfire.authority import Authority, authority_of
@@ -15,6 +17,7 @@ from nextfire.settings import Settings
 from services.clock import Clock, TemporalAway
 from services.database import Database
 from services.dialing import Dialer
+from services.errors import Unavailable
 from services.live_reader import LiveReader
 from services.outbound import HostList, OutboundRules
 from services.reconcile import Reconciler
@@ -23,7 +26,12 @@ from services.starter import Starter
 from services.temporal_workflows import TemporalWorkflows
 from services.wakeup import Listener, Notifier
 
+log = structlog.get_logger(__name__)
+
 PING_TIMEOUT = timedelta(seconds=1)
+ASK_AGAIN_AFTER = timedelta(seconds=1)
+WAIT_FOR_POSTGRES = timedelta(seconds=30)
+"""How long a start outlasts an outage that begins after Postgres has answered once."""
 
 
 class Closeable(Protocol):
@@ -61,7 +69,7 @@ async def foundation(settings: Settings, temporal: Client, *, readers: int | Non
     """Build it, keep its background tasks running, and close it at the end of the block.
 
     `readers` is how many connections are for the API's reads: none in a program that is not the API.
-    Temporal may be away. Raises `Unavailable` where Postgres is, and no task queue is set.
+    Temporal may be away. Raises `Unavailable` where Postgres is for `WAIT_FOR_POSTGRES`, and no task queue is set.
     """
     database = database_of(settings, pool_size=settings.database_pool_size, readers=readers)
     async with closing(database), founded_on(database, settings, temporal) as base:
@@ -72,13 +80,25 @@ async def foundation(settings: Settings, temporal: Client, *, readers: int | Non
 async def founded_on(database: Database, settings: Settings, temporal: Client) -> AsyncIterator[Foundation]:
     """The same over a pool that the caller opens and closes."""
     async with authority_of(settings, database) as authority:
-        task_queue = settings.task_queue or f"nextfire-{await database.identity()}"
+        task_queue = settings.task_queue or f"nextfire-{await _identity(database)}"
         base = build(settings, database, temporal, task_queue, authority)
         async with in_background(base.listener.run(), base.notifier.run()):
             try:
                 yield base
             finally:
                 await base.reconciler.close()
+
+
+async def _identity(database: Database) -> str:
+    give_up_at = time.monotonic() + WAIT_FOR_POSTGRES.total_seconds()
+    while True:
+        try:
+            return await database.identity()
+        except Unavailable:
+            if time.monotonic() > give_up_at:
+                raise
+            log.warning("Postgres did not answer; the start waits for it", action="start_waits")
+        await asyncio.sleep(ASK_AGAIN_AFTER.total_seconds())
 
 
 def database_of(settings: Settings, *, pool_size: int, readers: int | None = None) -> Database:

@@ -277,6 +277,13 @@ class DirtyLoop:
                 await self._reconciler.reconcile(schedule_id)
             except TemporalAway:
                 return True
+            except (Unavailable, LeaseLost) as error:
+                log.warning(
+                    "A clock was not brought in line; the next round will",
+                    action="reconcile_later",
+                    schedule_id=str(schedule_id),
+                    error=type(error).__name__,
+                )
             except Exception:
                 log.exception("A schedule could not be reconciled", action="reconcile", schedule_id=str(schedule_id))
         return False
