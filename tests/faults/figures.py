@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from math import ceil
+from typing import Any
 
 import psutil
 
@@ -57,6 +58,17 @@ class Figures:
     def took(self, name: str, seconds: float) -> None:
         """One more time of this name."""
         self.seconds[name].append(seconds)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"faults": dict(self.faults), "counts": dict(self.counts), "seconds": dict(self.seconds)}
+
+    def take_over(self, others: dict[str, Any]) -> None:
+        """Add what another process has measured, as its `to_json` gave it."""
+        self.faults.update(others["faults"])
+        for name, number in others["counts"].items():
+            self.add(name, number)
+        for name, times in others["seconds"].items():
+            self.seconds[name] += times
 
     @property
     def is_empty(self) -> bool:

@@ -4,11 +4,14 @@
 takes its time, and runs with `--faults` alone (`make faults`), which in turn runs nothing but faults.
 
 The soak takes its length and its seed from here, and the seed is said before anything else.
+
+With pytest-xdist each worker measures for itself, and hands it over at its end.
 """
 
 import random
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = Figures()
     config.stash[LEFT_OUT] = 0
     seed = config.getoption("soak_seed")
-    config.stash[SOAK] = Soak(config.getoption("soak_minutes"), random.randrange(1_000_000) if seed is None else seed)
+    if seed is None:
+        seed = getattr(config, "workerinput", {}).get("soak_seed", random.randrange(1_000_000))
+    config.stash[SOAK] = Soak(config.getoption("soak_minutes"), seed)
     config.addinivalue_line("markers", "fault(name): the fault of the matrix that this test shows")
     config.addinivalue_line("markers", "matrix: takes its time, and runs with --faults alone")
 
@@ -54,6 +59,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT] = len(left_out)
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a worker of pytest-xdist what it must not choose by itself."""
+    node.workerinput["soak_seed"] = node.config.stash[SOAK].seed
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker: hand over what was measured."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["figures"] = session.config.stash[FIGURES].to_json()
+        output["left_out"] = session.config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker has measured. One that has crashed hands nothing over."""
+    output = getattr(node, "workeroutput", {})
+    if "figures" in output:
+        node.config.stash[FIGURES].take_over(output["figures"])
+        node.config.stash[LEFT_OUT] = output["left_out"]  # each worker collects all tests
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The matrix is whole: every fault that docs/faults.md names has a test, and every test names a fault of it."""
 
+import json
 import re
 import subprocess
 import sys
@@ -73,3 +74,19 @@ def test_what_a_run_has_not_measured_is_named() -> None:
     figures.add("Due times expected")
     figures.took("Heal: orphan", 1.0)
     assert figures.lacking() == [name for name in REPORTED if name not in ("Due times expected", "Heal: orphan")]
+
+
+def test_what_the_workers_have_measured_is_one_table() -> None:
+    figures = Figures()
+    for seconds in (1.0, 3.0):
+        worker = Figures()
+        worker.injected("clock: delete", 2)
+        worker.add("Due times with two runs", 0)
+        worker.took("Heal: orphan", seconds)
+        figures.take_over(json.loads(json.dumps(worker.to_json())))
+    assert figures.rows() == [
+        ("Faults injected", "4"),
+        ("  clock: delete", "4"),
+        ("Due times with two runs", "0"),
+        ("Heal: orphan", "p50 1.00 s, p99 3.00 s, n 2"),
+    ]
