@@ -77,13 +77,16 @@ class Claims:
         return claim
 
     async def take_up(self, claimed_run_id: UUID, temporal_run_id: str) -> Claim:
-        """Take up a run whose row is there already, though its schedule is paused; one that is queued waits."""
+        """Take up a run whose row is there already, though its schedule is paused; one that is queued waits.
+
+        One of which something was sent goes on though its schedule or agent is gone: its delivery tells the end.
+        """
         async with self._database.transaction() as connection:
             run = await run_changes.locked(connection, claimed_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
             row = await _standing(connection, run)
-            reason = _gone(run, row)
+            reason = _gone(run, row) if row.deadline_at is None else None
             if reason is not None:
                 run = await run_changes.finish(connection, run, RunStatus.SKIPPED, skip_reason=reason)
             else:
@@ -199,6 +202,7 @@ async def _standing(connection: AsyncConnection, run: Run) -> Row[Any]:
             schedules.c.id.label("schedule_id"),
             schedules.c.deleted_at,
             schedules.c.overlap_policy,
+            runs.c.deadline_at,
         )
         .select_from(runs.outerjoin(agents).outerjoin(schedules, schedules.c.id == runs.c.schedule_id))
         .where(runs.c.id == run.id)

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,7 +23,7 @@ from services import acp, run_changes
 from services.agent import AgentStatus
 from services.creators import Creators, Work
 from services.database import Database
-from services.errors import NextfireError
+from services.errors import NextfireError, Unavailable
 from services.failpoints import Failpoint, reach
 from services.principals import Principal
 from services.rendering import create_key, input_key
@@ -31,6 +32,8 @@ from services.schedule import Author, OnUnknown
 from services.secrets import SecretBox, SecretUnreadable
 from services.tables import agents, attempts, messages, runs, tasks
 from services.wakeup import Notifier
+
+log = structlog.get_logger(__name__)
 
 Begun = TypeVar("Begun")
 
@@ -41,6 +44,17 @@ INTERRUPTED = RunError(
     "INTERRUPTED", "The request was given up while it was under way; whether it arrived is unknown.", True
 )
 EXHAUSTED = RunError("RETRY_HORIZON_PASSED", "The agent could not be reached within the retry horizon.", False)
+NO_MORE_SENT = {
+    SkipReason.AGENT_DELETED: RunError(
+        "AGENT_DELETED", "The agent was deleted; whether an earlier request arrived is unknown.", False
+    ),
+    SkipReason.PERMISSION_DENIED: RunError(
+        "PERMISSION_DENIED",
+        "Its creator may no longer send it; whether an earlier request arrived is unknown.",
+        False,
+    ),
+}
+"""Why nothing more is sent of a run that may have arrived: one that is SKIPPED was never delivered."""
 API_KEY_UNREADABLE = RunError(
     "API_KEY_UNREADABLE", "The agent's API key was sealed under another NEXTFIRE_SECRET_KEY: set it again.", False
 )
@@ -142,13 +156,28 @@ class Deliveries:
         except NextfireError as error:
             async with self._database.transaction() as connection:
                 return await _put_off(connection, run_id, error)
-        return None if allowed else Ended(RunStatus.SKIPPED, None, SkipReason.PERMISSION_DENIED)
+        if allowed:
+            return None
+        async with self._database.transaction() as connection:
+            return await _no_more_sent(connection, run_id, SkipReason.PERMISSION_DENIED)
 
     async def _interrupted(self, request: _Request, seconds: float) -> None:
-        """Close an attempt that this worker gives up because it is stopped, or because the run is cancelled."""
-        async with self._database.transaction() as connection:
-            await _close_attempt(
-                connection, request.run.id, request.number, AttemptOutcome.UNKNOWN, INTERRUPTED, round(seconds * 1000)
+        """Close an attempt that this worker gives up because it is stopped, or because the run is cancelled.
+
+        Where Postgres does not answer, whoever takes the run over or ends it closes it.
+        """
+        number, milliseconds = request.number, round(seconds * 1000)
+        try:
+            async with self._database.transaction() as connection:
+                await _close_attempt(
+                    connection, request.run.id, number, AttemptOutcome.UNKNOWN, INTERRUPTED, milliseconds
+                )
+        except Unavailable:
+            log.warning(
+                "An attempt that was given up stays open for now",
+                action="attempt_left_open",
+                run_id=str(request.run.id),
+                number=number,
             )
 
     async def _begin(
@@ -219,6 +248,20 @@ async def _put_off(connection: AsyncConnection, run_id: UUID, error: NextfireErr
     return Again(delay, run_error)
 
 
+async def _no_more_sent(connection: AsyncConnection, run_id: UUID, reason: SkipReason) -> Ended:
+    run = await run_changes.locked(connection, run_id)
+    if run.finished_at is not None:
+        return Ended(run.status, run.error, run.skip_reason)
+    row, last = await _delivery(connection, run_id), await _last_attempt(connection, run_id)
+    return _unsent(reason, last if row.deadline_at else None)
+
+
+def _unsent(reason: SkipReason, last: Row[Any] | None) -> Ended:
+    if last is not None and last.may_have_arrived:
+        return Ended(RunStatus.UNKNOWN, NO_MORE_SENT[reason])
+    return Ended(RunStatus.SKIPPED, None, reason)
+
+
 def _following_pause(passed: timedelta) -> timedelta:
     """As long again as it has taken so far, from 1 s to 60 s."""
     return min(LONGEST_BACKOFF, max(FIRST_BACKOFF, passed)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
@@ -261,7 +304,14 @@ async def _delivery(connection: AsyncConnection, run_id: UUID) -> Row[Any]:
 
 
 async def _last_attempt(connection: AsyncConnection, run_id: UUID) -> Row[Any] | None:
-    query = select(attempts).where(attempts.c.run_id == run_id).order_by(attempts.c.n.desc()).limit(1)
+    """With `may_have_arrived`, which is about all attempts of the run."""
+    is_unknown = attempts.c.outcome.in_([AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN])
+    query = (
+        select(attempts, func.bool_or(is_unknown).over().label("may_have_arrived"))
+        .where(attempts.c.run_id == run_id)
+        .order_by(attempts.c.n.desc())
+        .limit(1)
+    )
     return (await connection.execute(query)).first()
 
 
@@ -280,7 +330,7 @@ def _ended(run: Run, row: Row[Any], last: Row[Any] | None) -> DeliveryStep | Non
         if row.on_unknown == OnUnknown.HOLD:
             return Ended(RunStatus.UNKNOWN, error)
     if row.agent_status == AgentStatus.DELETED:
-        return Ended(RunStatus.SKIPPED, None, SkipReason.AGENT_DELETED)
+        return _unsent(SkipReason.AGENT_DELETED, last)
     if row.deadline_at is not None and row.deadline_at <= datetime.now(UTC):
         unknown = outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN)
         return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error or EXHAUSTED)

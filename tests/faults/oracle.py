@@ -200,7 +200,9 @@ class Oracle:
             assert not agent.dedupe or len(effects) == len(set(effects))
         worked = {key for agent in self._agents for method in INPUT_METHODS for key in agent.effects_of(method)}
         open_ends = {str(run["id"]) for run in verdict.runs if run["status"] in OPEN_ENDS}
-        assert worked - open_ends - by_hand == delivered - by_hand
+        assert delivered - by_hand - worked == set()
+        unsaid = [run for run in verdict.runs if str(run["id"]) in worked - open_ends - by_hand - delivered]
+        assert not unsaid, f"the agent did the work of these: {unsaid}"
 
     def _check_ends(self, verdict: Verdict) -> None:
         """I10: every run has ended within its horizon, and no attempt is open."""

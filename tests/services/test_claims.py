@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from nextfire.embedded import Temporal
 from services.agent import AgentProtocol
@@ -13,6 +14,7 @@ from services.claims import Claim, Claims, Fire, Next
 from services.principals import OPEN_ACTOR
 from services.run import RunStatus, run_id, scheduled_key
 from services.schedule import OverlapPolicy, Schedule
+from services.tables import runs
 from tests.stack import Stack, stack
 
 NOWHERE = "http://127.0.0.1:9"
@@ -87,3 +89,27 @@ async def test_only_an_agent_that_takes_task_cancel_is_told_to_stop(
     asked = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
     assert asked.status is RunStatus.CLAIMED
     assert await claims.take_up(asked.id, "temporal") == Claim(asked.id, Next.DELIVER)
+
+
+@pytest.mark.parametrize("gone", ["schedule", "agent"])
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_lost_run_is_skipped_only_where_nothing_of_it_was_sent(quiet: Stack, gone: str, sent: bool) -> None:
+    claims = Claims(quiet.base.database, quiet.base.notifier)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), DAILY)
+    (fire,) = fires(schedule, 1)
+    lost = (await claims.claim_scheduled(fire)).run_id
+    # given a run that is under way or not yet, and whose schedule or agent is deleted then
+    if sent:
+        begun = {"attempt_count": 1, "deadline_at": datetime.now(UTC), "status": RunStatus.DELIVERING}
+        async with quiet.base.database.transaction() as connection:
+            await connection.execute(update(runs).where(runs.c.id == lost).values(begun))
+    if gone == "schedule":
+        await quiet.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    else:
+        await quiet.services.agents.delete(OPEN_ACTOR, schedule.agent_id, expected_version=None)
+    # when its workflow is lost, and the next one takes it up
+    claim = await claims.take_up(lost, "another")
+    # then what was sent is looked into, and only what was not is skipped
+    assert claim.next is (Next.DELIVER if sent else Next.END)
+    (run,) = await quiet.runs(schedule.id)
+    assert run.status is (RunStatus.DELIVERING if sent else RunStatus.SKIPPED)

@@ -271,6 +271,27 @@ async def test_a_creator_who_is_revoked_between_two_attempts_sends_no_second_one
 
 
 @pytest.mark.fault("F22")
+@pytest.mark.parametrize("later", [[], [503]], ids=["unknown", "unknown, then refused"])
+async def test_what_may_have_arrived_is_not_said_to_be_skipped(
+    running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent, later: list[int]
+) -> None:
+    # given an agent that does the work and breaks off in its answer, and a creator who is revoked after that
+    def revoke(_: object) -> bytes:
+        provider.decide = lambda *_: False
+        return b"an answer"
+
+    *earlier, last = [Answer(body=b"an answer", effect=True, cut=True), *(status(each) for each in later)]
+    scripted_agent.script(*earlier, last.but(body=revoke))
+    schedule = await schedule_of(running, await agent_of(running, scripted_agent.url))
+    run = await ended(running, (await triggered(running, schedule)).id)
+    # then nothing more is sent, and the run says that it may have arrived
+    assert (run.status, run.skip_reason) == (RunStatus.UNKNOWN, None)
+    assert run.error is not None
+    assert run.error.code == "PERMISSION_DENIED"
+    assert len(scripted_agent.effects) == 1
+
+
+@pytest.mark.fault("F22")
 async def test_nobody_s_earlier_work_is_stopped_for_a_creator_who_is_revoked(
     running: Stack, provider: ScriptedProvider, scripted_agent: ScriptedAgent
 ) -> None:

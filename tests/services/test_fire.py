@@ -149,6 +149,25 @@ async def test_the_fires_of_a_deleted_agent_are_skipped(running: Stack, scripted
     assert run.skip_reason is SkipReason.AGENT_DELETED
 
 
+@pytest.mark.fault("F22")
+async def test_a_run_that_may_have_reached_its_agent_is_unknown_when_the_agent_is_deleted(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given an agent that does the work and drops the connection
+    scripted_agent.always(drop(effect=True))
+    agent = await running.agent(scripted_agent.url)
+    schedule = await running.schedule(agent, on_unknown=OnUnknown.RETRY)
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    await scripted_agent.received(1)
+    # when it is deleted before it is asked again
+    await running.services.agents.delete(OPEN_ACTOR, agent.id, expected_version=None)
+    # then the run is not said to be skipped
+    run = await running.ended(run.id)
+    assert (run.status, run.skip_reason) == (RunStatus.UNKNOWN, None)
+    assert run.error is not None
+    assert run.error.code == "AGENT_DELETED"
+
+
 async def test_nothing_is_claimed_for_a_paused_schedule_but_what_someone_triggers(
     running: Stack, scripted_agent: ScriptedAgent
 ) -> None:
