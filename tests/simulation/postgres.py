@@ -12,9 +12,11 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
 
+from services.database import IDLE_IN_TRANSACTION_TIMEOUT, STATEMENT_TIMEOUT
 from tests.simulation.processes import Process, current
 
 SYNC = b"S\0\0\0\4"
@@ -26,13 +28,20 @@ LATENCY_SECONDS = (0.000_2, 0.002)
 SLOW_SECONDS = 0.02
 """Real time after which one asks whether a statement waits for a lock."""
 PATIENCE_SECONDS = 60.0
+REAL_TIME = ("statement_timeout", "idle_in_transaction_session_timeout")
+"""What Postgres would measure in real time, and is measured in virtual time here."""
 
 VIRTUAL_NOW = """
     CREATE FUNCTION now() RETURNS timestamptz LANGUAGE sql STABLE AS
     $$ SELECT coalesce(nullif(current_setting('simulation.now', true), '')::timestamptz, pg_catalog.now()) $$;
     CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
     $$ SELECT coalesce(
-        nullif(current_setting('simulation.clock', true), '')::timestamptz, pg_catalog.clock_timestamp()
+        set_config(
+            'simulation.clock',
+            (nullif(current_setting('simulation.clock', true), '')::timestamptz + interval '1 microsecond')::text,
+            false
+        )::timestamptz,
+        pg_catalog.clock_timestamp()
     ) $$;
 """
 """In a schema that is searched before Postgres's own; outside of the simulation it tells the real time."""
@@ -97,6 +106,14 @@ class Links:
 
     def wait(self, link: "Link") -> None:
         self._waiting.append(link)
+        asyncio.get_running_loop().call_later(STATEMENT_TIMEOUT.total_seconds(), self._cancel, link, context=Context())
+
+    def _cancel(self, link: "Link") -> None:
+        """End a statement that has waited for too long."""
+        if link in self._waiting and self._observer is not None:
+            self._waiting.remove(link)
+            self._observer.ask(f"SELECT pg_cancel_backend({link.pid})")
+            link.receive(may_wait=False)
 
     def unblock(self, link: "Link") -> None:
         """One that waits for a lock would not hear that it is to end."""
@@ -144,6 +161,9 @@ class Link(asyncio.Transport):
         """Whether the server waits for a new statement; else it is in the middle of one."""
         self._flushes = False
         self._breaks_after = False
+        self._is_timeless = False
+        """Whether Postgres has been told to measure no time itself."""
+        self._idle: asyncio.TimerHandle | None = None
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._socket if name == "socket" else default
@@ -193,6 +213,8 @@ class Link(asyncio.Transport):
             self.lose(ConnectionResetError("The connection broke."))
             return
         self._breaks_after = bool(breaks)
+        if self._idle is not None:
+            self._idle.cancel()
         if self._is_synced:
             self._outbox = self._time() + self._outbox
             self._unheard = 1
@@ -205,15 +227,18 @@ class Link(asyncio.Transport):
     def _time(self) -> bytes:
         """The statement that tells the connection the time; `now()` stays as it is within a transaction."""
         now = datetime.now(UTC).isoformat()
-        settings = ["clock", "now"] if self._status == b"I" else ["clock"]
-        return query("; ".join(f"SET simulation.{name} = '{now}'" for name in settings))
+        settings = [f"simulation.{name} = '{now}'" for name in ("clock", "now")[: 1 + (self._status == b"I")]]
+        if not self._is_timeless:
+            settings += [f"{name} = 0" for name in REAL_TIME]
+            self._is_timeless = True
+        return query("; ".join(f"SET {each}" for each in settings))
 
-    def receive(self) -> None:
+    def receive(self, *, may_wait: bool = True) -> None:
         """Take the answer and deliver it, unless the statement waits for a lock."""
         data = self._read(SLOW_SECONDS)
         waited = 0.0
         while data is None:
-            if self._links.is_blocked(self):
+            if may_wait and self._links.is_blocked(self):
                 self._links.wait(self)
                 return
             waited += SLOW_SECONDS
@@ -225,6 +250,12 @@ class Link(asyncio.Transport):
             self.lose(ConnectionResetError("The connection broke."))
         else:
             self.deliver(data)
+            if self._status in (b"T", b"E"):
+                self._idle = asyncio.get_running_loop().call_later(
+                    IDLE_IN_TRANSACTION_TIMEOUT.total_seconds(),
+                    lambda: self.lose(ConnectionResetError("Postgres has ended an idle transaction.")),
+                    context=Context(),
+                )
         self.listens |= LISTENED in data
         if NOTIFIED in data:
             self._links.notified()
@@ -314,6 +345,8 @@ class Link(asyncio.Transport):
         if self.closed:
             return
         self.closed = True
+        if self._idle is not None:
+            self._idle.cancel()
         if self in self._links.open:
             self._links.open.remove(self)
         self._links.unblock(self)

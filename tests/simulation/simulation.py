@@ -1,15 +1,19 @@
 """One simulation: steps from a seed, an end of all faults, rest, and the oracle."""
 
 import asyncio
+import itertools
 import os
 import random
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
+from uuid import UUID
 
 from services.failpoints import arm
 from tests.faults.figures import Figures
-from tests.faults.oracle import Oracle, Verdict
+from tests.faults.oracle import Oracle
 from tests.simulation.installation import Installation, Parts, Pools
 from tests.simulation.postgres import Links
 from tests.simulation.steps import WORKERS, Steps
@@ -20,6 +24,11 @@ REST_SECONDS = 600.0
 LOOK_EVERY_SECONDS = 5.0
 QUIET_SECONDS = 20.0
 """Without a fault, before the oracle comes: so that something is due however few the steps."""
+ROWS = {
+    "runs": "SELECT * FROM runs ORDER BY id",
+    "attempts": "SELECT * FROM attempts ORDER BY run_id, n",
+    "events": "SELECT kind, schedule_id, run_id, payload, at FROM events ORDER BY xid, id",
+}
 
 
 class Violation(AssertionError):
@@ -28,10 +37,11 @@ class Violation(AssertionError):
 
 @dataclass
 class Outcome:
-    """What came of a seed, without the ids that differ each time."""
+    """What came of a seed: the same each time."""
 
     steps: list[str] = field(default_factory=list)
-    runs: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    """All runs, attempts and events, as Postgres has them in the end."""
     virtual_seconds: float = 0.0
     statements: int = 0
 
@@ -43,7 +53,12 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
     loop = VirtualLoop(links.poll, links.connect)
     outcome = Outcome()
     random.seed(seed)
-    with patch.dict(os.environ, PGSSLMODE="disable"), loop.rules(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with (
+        patch.dict(os.environ, PGSSLMODE="disable"),
+        patch("services.tables.uuid7", _ids(random.Random(f"{seed} ids"))),
+        loop.rules(),
+        asyncio.Runner(loop_factory=lambda: loop) as runner,
+    ):
         installation = Installation(pools, random.Random(f"{seed} world"), links, figures, parts)
         try:
             runner.run(_simulate(installation, random.Random(seed), steps, outcome))
@@ -55,6 +70,12 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
     figures.add("Notifications lost", links.notifications_lost)
     figures.add("Virtual seconds", round(outcome.virtual_seconds))
     return outcome
+
+
+def _ids(rng: random.Random) -> Callable[[], UUID]:
+    """The same ids for the same seed, since some orders are by id; later ones after earlier ones, as in version 7."""
+    numbers = itertools.count(1)
+    return lambda: UUID(int=next(numbers) << 80 | rng.getrandbits(80))
 
 
 async def _simulate(installation: Installation, rng: random.Random, count: int, outcome: Outcome) -> None:
@@ -70,9 +91,9 @@ async def _simulate(installation: Installation, rng: random.Random, count: int, 
         await steps.end()
         await asyncio.sleep(QUIET_SECONDS)
         oracle = Oracle(installation, *installation.agents, look_every=LOOK_EVERY_SECONDS)
-        verdict = await oracle.verdict(installation, seconds=REST_SECONDS)
+        await oracle.verdict(installation, seconds=REST_SECONDS)
         await _check_answers(installation, steps)
-        outcome.runs = _runs(verdict)
+        outcome.rows = {name: await _rows(installation, query) for name, query in ROWS.items()}
         outcome.virtual_seconds = asyncio.get_running_loop().time() - begun
     finally:
         arm({})
@@ -89,15 +110,12 @@ async def _check_answers(installation: Installation, steps: Steps) -> None:
     installation.figures.add("Acknowledged changes: lost", 0)
 
 
-def _runs(verdict: Verdict) -> list[tuple[Any, ...]]:
-    seen = [
-        (run["fire_at"], run["trigger"], run["status"], run["skip_reason"], run["attempt_count"])
-        for run in verdict.runs
-    ]
-    return sorted(seen, key=repr)
+async def _rows(installation: Installation, query: str) -> list[tuple[Any, ...]]:
+    return [tuple(row.values()) for row in await installation.rows(query)]
 
 
 def _report(seed: int, steps: int, outcome: Outcome, error: Exception) -> str:
     taken = "\n".join(f"  {number}. {step}" for number, step in enumerate(outcome.steps, start=1))
     again = f"make simulate SEED={seed} STEPS={steps}"
-    return f"Seed {seed}: {error!r}\nThe steps:\n{taken}\nTo repeat it: {again}"
+    where = "".join(traceback.format_exception(error))
+    return f"Seed {seed}: {error!r}\nThe steps:\n{taken}\n{where}To repeat it: {again}"

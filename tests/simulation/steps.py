@@ -363,8 +363,6 @@ class Steps:
         point = self._rng.choice([*Failpoint])
         deed = self._rng.choice([Deed.KILL, Deed.KILL, Deed.RAISE, Deed.WAIT, Deed.FREEZE])
         seconds = self._rng.choice([1.0, 8.0, 45.0]) if deed is Deed.WAIT else 0.0
-        if point is Failpoint.BEFORE_COMMIT and deed is Deed.WAIT:
-            seconds = 1.0
         hit = self._rng.randint(1, 3)
         arm({point: Trap(deed, seconds, hit, hit)}, self._installation.strike)
         self._later(self._rng.uniform(20, 60), self._look_after)
