@@ -72,7 +72,7 @@ plans: $(VENV)/.installed-all ## Compare answers with and without compiled selec
 
 .PHONY: faults
 faults: $(VENV)/.installed-all ## Break it in every way of docs/faults.md, and print what was measured
-	$(BIN)/python -m pytest --faults $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --faults -n 2 --dist worksteal $(PYTEST_ARGS)
 
 MINUTES := 5
 SCHEDULER := v1

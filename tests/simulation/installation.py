@@ -154,6 +154,8 @@ class Installation:
         process = self.processes[name] = Process(name)
         self.buried.append(process)
         process.on_death.append(lambda: self.links.drop(process))
+        if name == "api":
+            self.services = None
         process.start(self._api() if name == "api" else self._worker(process))
 
     def kill(self, process: Process) -> None:

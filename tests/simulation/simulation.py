@@ -14,6 +14,7 @@ from uuid import UUID
 from services.failpoints import arm
 from tests.faults.figures import Figures
 from tests.faults.oracle import Oracle
+from tests.simulation.follower import Follower
 from tests.simulation.installation import Installation, Parts, Pools
 from tests.simulation.postgres import Links
 from tests.simulation.steps import WORKERS, Steps
@@ -61,7 +62,7 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
     ):
         installation = Installation(pools, random.Random(f"{seed} world"), links, figures, parts)
         try:
-            runner.run(_simulate(installation, random.Random(seed), steps, outcome))
+            runner.run(_simulate(installation, seed, steps, outcome))
         except Exception as error:
             raise Violation(_report(seed, steps, outcome, error)) from error
     outcome.statements = links.statements
@@ -78,14 +79,16 @@ def _ids(rng: random.Random) -> Callable[[], UUID]:
     return lambda: UUID(int=next(numbers) << 80 | rng.getrandbits(80))
 
 
-async def _simulate(installation: Installation, rng: random.Random, count: int, outcome: Outcome) -> None:
+async def _simulate(installation: Installation, seed: int, count: int, outcome: Outcome) -> None:
     begun = asyncio.get_running_loop().time()
-    steps = Steps(installation, rng)
+    steps = Steps(installation, random.Random(seed))
+    follower = Follower(installation, random.Random(f"{seed} follower"))
     try:
         await installation.prepare()
         for name in ("api", *WORKERS):
             installation.start(name)
         await steps.begin()
+        await follower.start()
         for _ in range(count):
             outcome.steps.append(await steps.take())
         await steps.end()
@@ -93,10 +96,12 @@ async def _simulate(installation: Installation, rng: random.Random, count: int, 
         oracle = Oracle(installation, *installation.agents, look_every=LOOK_EVERY_SECONDS)
         await oracle.verdict(installation, seconds=REST_SECONDS)
         await _check_answers(installation, steps)
+        await follower.check()
         outcome.rows = {name: await _rows(installation, query) for name, query in ROWS.items()}
         outcome.virtual_seconds = asyncio.get_running_loop().time() - begun
     finally:
         arm({})
+        await follower.stop()
         await installation.close()
 
 
