@@ -33,7 +33,12 @@ ROWS = {
 
 
 class Violation(AssertionError):
-    """An invariant does not hold: the seed, and what has happened."""
+    """An invariant does not hold: the seed, how many steps it was asked for, and what has happened."""
+
+    def __init__(self, seed: int, steps: int, report: str) -> None:
+        super().__init__(report)
+        self.seed = seed
+        self.steps = steps
 
 
 @dataclass
@@ -64,7 +69,7 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
         try:
             runner.run(_simulate(installation, seed, steps, outcome))
         except Exception as error:
-            raise Violation(_report(seed, steps, outcome, error)) from error
+            raise Violation(seed, steps, _report(seed, steps, outcome, error)) from error
     outcome.statements = links.statements
     figures.add("Seeds")
     figures.add("Steps", len(outcome.steps))
@@ -77,6 +82,20 @@ def _ids(rng: random.Random) -> Callable[[], UUID]:
     """The same ids for the same seed, since some orders are by id; later ones after earlier ones, as in version 7."""
     numbers = itertools.count(1)
     return lambda: UUID(int=next(numbers) << 80 | rng.getrandbits(80))
+
+
+def shortened(pools: Pools, found: Violation, parts: Parts = PARTS) -> Violation:
+    """The violation with as few steps of its seed as halving finds: fewer are the beginning of the same sequence."""
+    harmless = 0
+    while found.steps - harmless > 1:
+        half = (harmless + found.steps) // 2
+        try:
+            simulate(pools, found.seed, half, Figures(), parts)
+        except Violation as shorter:
+            found = shorter
+        else:
+            harmless = half
+    return found
 
 
 async def _simulate(installation: Installation, seed: int, count: int, outcome: Outcome) -> None:

@@ -22,7 +22,7 @@ from services.reconcile import DirtyLoop
 from services.settlements import Settlements
 from tests.faults.figures import Figures
 from tests.simulation.installation import Parts, Pools
-from tests.simulation.simulation import Violation, simulate
+from tests.simulation.simulation import Violation, shortened, simulate
 
 SEEDS = int(os.environ.get("NEXTFIRE_SIMULATION_SEEDS") or 50)
 STEPS = int(os.environ.get("NEXTFIRE_SIMULATION_STEPS") or 5)
@@ -53,7 +53,7 @@ def test_the_invariants_hold_after_any_steps(pools: Pools, first: int, record_pr
         try:
             simulate(pools, seed, STEPS, figures)
         except Violation as found:
-            violations.append(str(found))
+            violations.append(str(shortened(pools, found)))
     assert not violations, "\n\n".join(violations)
     record_property("figures", json.dumps([figures.faults, figures.counts]))
     assert figures.counts["Due times with a run"] == figures.counts["Due times expected"] > 0
@@ -105,15 +105,24 @@ def without_auditor_and_sweep(base: Foundation) -> AbstractAsyncContextManager[N
     ids=["a key for each attempt", "all is delivered", "nobody looks after the clocks"],
 )
 def test_a_broken_product_is_found_out(pools: Pools, parts: Parts) -> None:
-    report = next((report for seed in range(10) if (report := violation(pools, seed, parts))), "")
+    found = next((found for seed in range(10) if (found := violation(pools, seed, parts))), None)
+    assert found is not None
     # and the report says how to see it again
-    assert "make simulate SEED=" in report
+    assert f"make simulate SEED={found.seed} STEPS={LONGER}" in str(found)
 
 
-def violation(pools: Pools, seed: int, parts: Parts) -> str | None:
+def test_a_violation_is_told_with_no_more_steps_than_it_takes(pools: Pools) -> None:
+    parts = Parts(activities=rekeying)
+    found = next(found for seed in range(10) if (found := violation(pools, seed, parts)))
+    shorter = shortened(pools, found, parts)
+    assert shorter.steps < found.steps
+    assert f"make simulate SEED={found.seed} STEPS={shorter.steps}" in str(shorter)
+
+
+def violation(pools: Pools, seed: int, parts: Parts) -> Violation | None:
     """What the oracle says of a seed; None where all is well."""
     try:
         simulate(pools, seed, LONGER, Figures(), parts)
     except Violation as found:
-        return str(found)
+        return found
     return None
