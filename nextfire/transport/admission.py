@@ -19,13 +19,15 @@ from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
 from nextfire.transport.masking import error_of
 from nextfire.transport.rates import RateLimit
-from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest
 
 RATE_LIMITED = "RATE_LIMITED"
 INTROSPECTION_DISABLED = "INTROSPECTION_DISABLED"
 COST_OF_A_REFUSAL = 100
 """What a document costs that is wrong: to find that out takes more than to run a small one."""
+COST_OF_A_GUESS = 500
+"""What one that does not fit the schema costs those who may not read that: ten thousand words take many minutes."""
 
 MayIntrospect = Callable[[Any], Awaitable[bool]]
 """Whether the caller of a context may read the schema itself."""
@@ -123,17 +125,25 @@ class Admission:
         try:
             operation = self._engine.prepare(request)
             cost = self._engine.check_cost(operation, request)
-            if operation.introspects and self._may_introspect is not None:
-                await self._check_introspection(context, self._may_introspect)
-        except Refused:
-            if limit is not None:
-                await limit.spend(caller, COST_OF_A_REFUSAL)
-            raise
+            if operation.introspects and not await self._may_read_schema(context):
+                message = "You may not read the schema by __schema and __type here; __typename answers everyone."
+                raise Refused(403, [error_of(message, INTROSPECTION_DISABLED)])
+        except Refused as refused:
+            raise await self.told(refused, context, connection) from None
         kind = Kind.SUBSCRIPTION if operation.subscribes else Kind.OPERATION
         ticket.take(caller, kind, self._most[kind])
         if limit is not None and (wait := await limit.spend(caller, cost)) is not None:
             raise _spent(limit, wait)
         return operation
+
+    async def told(self, refused: Refused, context: Any, connection: HTTPConnection) -> Refused:
+        """What the caller is told of a document or of variables that are wrong, once that is charged."""
+        cost = COST_OF_A_REFUSAL
+        if isinstance(refused, Misfit) and not await self._may_read_schema(context):
+            refused, cost = Refused(refused.status, refused.veiled), COST_OF_A_GUESS
+        if self._rate_limit is not None:
+            await self._rate_limit.spend(caller_of(connection), cost)
+        return refused
 
     def admit_socket(self, ticket: Ticket, connection: HTTPConnection) -> None:
         """Raises `RateLimited` for one socket too many."""
@@ -144,10 +154,8 @@ class Admission:
         if self._rate_limit is not None:
             await self._rate_limit.close()
 
-    async def _check_introspection(self, context: Any, may_introspect: MayIntrospect) -> None:
-        if not await may_introspect(context):
-            message = "You may not read the schema by __schema and __type here; __typename answers everyone."
-            raise Refused(403, [error_of(message, INTROSPECTION_DISABLED)])
+    async def _may_read_schema(self, context: Any) -> bool:
+        return self._may_introspect is None or await self._may_introspect(context)
 
 
 def caller_of(connection: HTTPConnection) -> str:

@@ -7,7 +7,7 @@ again and again, and parsing and validating cost ten times what a small query co
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,11 +18,23 @@ from graphql import (
     ASTValidationRule,
     DirectiveNode,
     DocumentNode,
+    ExecutableDefinitionsRule,
     GraphQLError,
     GraphQLSyntaxError,
+    KnownFragmentNamesRule,
+    LoneAnonymousOperationRule,
+    NoFragmentCyclesRule,
+    NoUndefinedVariablesRule,
+    NoUnusedFragmentsRule,
+    NoUnusedVariablesRule,
     OperationDefinitionNode,
     OperationType,
     StringValueNode,
+    UniqueArgumentNamesRule,
+    UniqueFragmentNamesRule,
+    UniqueInputFieldNamesRule,
+    UniqueOperationNamesRule,
+    UniqueVariableNamesRule,
     Visitor,
     parse,
     specified_rules,
@@ -31,8 +43,15 @@ from graphql import (
 )
 from strawberry.schema.validation_rules.maybe_null import MaybeNullValidationRule
 
-from nextfire.transport.masking import BAD_USER_INPUT, PARSE_FAILED, VALIDATION_FAILED, request_errors
-from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.masking import (
+    BAD_USER_INPUT,
+    PARSE_FAILED,
+    VALIDATION_FAILED,
+    JsonError,
+    request_errors,
+    veiled_error,
+)
+from nextfire.transport.refusal import Misfit, Refusal, Refused
 from schema.cost import Cost, weighed
 from schema.execution import Program
 from schema.limits import TOO_COMPLEX, Limits, limit_errors
@@ -46,6 +65,22 @@ _TOO_MANY_TOKENS = re.compile(r"contains more than \d+ tokens")
 
 # graphql-core calls a rule with a context only, whatever its class says.
 _RULES: tuple[type[ASTValidationRule], ...] = (*specified_rules, MaybeNullValidationRule, OneOfRule)
+
+_RULES_OF_THE_TEXT: tuple[type[ASTValidationRule], ...] = (
+    ExecutableDefinitionsRule,
+    UniqueOperationNamesRule,
+    LoneAnonymousOperationRule,
+    UniqueFragmentNamesRule,
+    KnownFragmentNamesRule,
+    NoUnusedFragmentsRule,
+    NoFragmentCyclesRule,
+    UniqueVariableNamesRule,
+    NoUndefinedVariablesRule,
+    NoUnusedVariablesRule,
+    UniqueArgumentNamesRule,
+    UniqueInputFieldNamesRule,
+)
+"""Those that look at the document alone, and so tell nothing of the schema."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +149,8 @@ class Documents:
             return Refusal(400, BAD_USER_INPUT, "The document holds a NUL character (U+0000) in a string.")
         if errors := limit_errors(document, self._limits):
             return Refused(422, request_errors(errors, TOO_COMPLEX))
-        if errors := self._validate(document):
-            return Refused(422, request_errors(errors, VALIDATION_FAILED))
+        if errors := self._validate(document, _RULES):
+            return Misfit(request_errors(errors, VALIDATION_FAILED), self._veiled(document, errors))
         # @stream is not offered: clients that know @defer break on it.
         document = _without(document, "stream")
         programs = self._programs(document)
@@ -131,8 +166,16 @@ class Documents:
         operations = [each for each in document.definitions if isinstance(each, OperationDefinitionNode)]
         return [Program(self._schema, plans, document, each) for each in operations]
 
-    def _validate(self, document: DocumentNode) -> list[GraphQLError]:
-        return validate(self._schema, document, _RULES, max_errors=self._limits.max_errors, hide_suggestions=True)
+    def _validate(self, document: DocumentNode, rules: Collection[type[ASTValidationRule]]) -> list[GraphQLError]:
+        return validate(self._schema, document, rules, max_errors=self._limits.max_errors, hide_suggestions=True)
+
+    def _veiled(self, document: DocumentNode, errors: list[GraphQLError]) -> list[JsonError]:
+        """All that is wrong with the text, and the first place that does not fit the schema: with several, one document
+        would test several guesses."""
+        of_the_text = self._validate(document, _RULES_OF_THE_TEXT)
+        of_the_schema = [each for each in errors if each not in of_the_text]
+        first = [veiled_error(each, VALIDATION_FAILED) for each in of_the_schema[:1]]
+        return [*request_errors(of_the_text, VALIDATION_FAILED), *first]
 
 
 def _unknown_operation(message: str) -> Refused:

@@ -34,8 +34,9 @@ from nextfire.transport.masking import (
     exception_errors,
     field_errors,
     request_errors,
+    veiled_error,
 )
-from nextfire.transport.refusal import Refused
+from nextfire.transport.refusal import Misfit, Refused
 from nextfire.transport.requests import GraphQLRequest
 from nextfire.transport.trusted import TrustedDocuments
 from resolvers.event_source import Source
@@ -131,7 +132,8 @@ class Engine:
         program = operation.program if in_parts else operation.at_once
         built = program.executor(context, request.variables, request.extensions, max_errors=self._limits.max_errors)
         if isinstance(built, list):
-            raise Refused(422, request_errors(built, BAD_USER_INPUT))
+            # One, as of a document: with several, one request would test several guesses.
+            raise Misfit(request_errors(built, BAD_USER_INPUT), [veiled_error(built[0], BAD_USER_INPUT)])
         return built
 
     async def _parts(

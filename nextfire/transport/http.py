@@ -22,7 +22,7 @@ from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import BAD_REQUEST, exception_errors
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
 from nextfire.transport.origins import Origins
-from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
 from nextfire.transport.streaming import StreamedResponse, Watch, encode_json
 from services.errors import NextfireError
@@ -97,6 +97,9 @@ class HTTPHandler:
                 watch = partial(self._watch, request) if self._watch is not None else None
                 return self._stream(events, answer.single, watch)
             return await self._run(operation, asked, context, answer)
+        except Misfit as misfit:
+            told = await self._admission.told(misfit, context, request)
+            return self._single({"errors": told.errors}, answer.single, told.status)
         except Refused as refused:
             return self._single({"errors": refused.errors}, answer.single, refused.status)
 

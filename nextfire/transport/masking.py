@@ -21,6 +21,10 @@ BAD_USER_INPUT = "BAD_USER_INPUT"
 BAD_REQUEST = "BAD_REQUEST"
 INTERNAL = "INTERNAL"
 TIMEOUT = "TIMEOUT"
+NO_FIT = (
+    "This does not fit the schema, and you may not read it here, so that you are told no more: "
+    "check the document against schema.graphql, or ask an operator."
+)
 
 JsonError = dict[str, Any]
 """An error as the response holds it: https://spec.graphql.org/draft/#sec-Errors, always with `extensions.code`."""
@@ -31,12 +35,20 @@ _log = structlog.get_logger(__name__)
 _SUGGESTION = re.compile(r" Did you mean .*\?$", re.DOTALL)
 _FOUND = re.compile(r"(?:, found|, but encountered error '.*'; found)(?:: .*| null)\.?$.*", re.DOTALL)
 _CANNOT_REPRESENT = re.compile(r"(cannot represent [^:]*): .*", re.DOTALL)
+_ARGUMENT = re.compile(r"^Argument '\w+'")
+_VARIABLE = re.compile(r"^Variable '\$\w+' has invalid value(?: at [\w.\[\]]+)?(?=: )")
 _MAYBE = re.compile(r"^(?:.*Field '(\w+)' of type|.*Field of type) 'Maybe\[.*", re.DOTALL)
 
 
 def request_errors(errors: Iterable[GraphQLError], code: str) -> list[JsonError]:
     """Errors found before anything ran: in the text of the document, or in the values of the variables."""
     return [_shown(error, clean_message(error), _own_code(error) or code) for error in errors]
+
+
+def veiled_error(error: GraphQLError, code: str) -> JsonError:
+    """An error of the same kind that tells where something does not fit the schema, and no name of the schema's."""
+    variable = _VARIABLE.match(error.message)
+    return _shown(error, f"{variable[0]}: {NO_FIT}" if variable else NO_FIT, code)
 
 
 def field_errors(errors: Iterable[GraphQLError], action: str = "graphql.execute") -> list[JsonError]:
@@ -63,8 +75,12 @@ def _field_error(error: GraphQLError, action: str) -> JsonError:
         own = _own_code(cause)
         if own:
             return _shown(error, cause.message, own)
-        if isinstance(cause, StrawberryInputCoercionError) or cause.message.startswith("Argument '"):
+        if isinstance(cause, StrawberryInputCoercionError):
             return _shown(error, clean_message(cause), BAD_USER_INPUT)
+        if argument := _ARGUMENT.match(cause.message):
+            # The rest names types. Literals were validated: it is what variables hold, and that is most often null.
+            message = f"{argument[0]} cannot take what its variables hold: is one of them null?"
+            return _shown(error, message, BAD_USER_INPUT)
     _log.error("an error was masked", action=action, request_id=request_id(), path=error.path or [], exc_info=cause)
     return _shown(error, "Internal error", INTERNAL, requestId=request_id())
 

@@ -18,6 +18,20 @@ class Refused(Exception):
         return Refused(self.status, self.errors)
 
 
+class Misfit(Refused):
+    """The document, or what its variables hold, does not fit the schema.
+
+    `errors` tell how, in the names of the schema. `veiled` is what those are told who may not read it.
+    """
+
+    def __init__(self, errors: Sequence[JsonError], veiled: Sequence[JsonError]) -> None:
+        super().__init__(422, errors)
+        self.veiled = list(veiled)
+
+    def again(self) -> "Misfit":
+        return Misfit(self.errors, self.veiled)
+
+
 class Refusal(Refused):
     """The request is no GraphQL request, or not one to be had here: the status holds for every media type."""
 

@@ -23,7 +23,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Ope
 from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
 from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
-from nextfire.transport.refusal import Refusal, Refused
+from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import parse_json, request_of_value
 from nextfire.transport.streaming import encode_json
 from services.errors import NextfireError, Unauthenticated
@@ -175,9 +175,12 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         engine, websocket = self.view.engine, self.websocket.ws
         context = await self.view.context(websocket)
         operation = await self.view.admission.admit(ticket, request, context, websocket)
-        if operation.subscribes:
-            return await engine.subscribe(operation, request, context)
-        return only(cast("Payload", await engine.run(operation, request, context)))
+        try:
+            if operation.subscribes:
+                return await engine.subscribe(operation, request, context)
+            return only(cast("Payload", await engine.run(operation, request, context)))
+        except Misfit as misfit:
+            raise await self.view.admission.told(misfit, context, websocket) from None
 
     async def _send_error(self, operation: Slot[Any, None], errors: list[JsonError]) -> None:
         with suppress(SocketGone):

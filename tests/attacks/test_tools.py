@@ -15,6 +15,9 @@ import pytest
 from graphql import GraphQLSchema, print_schema
 
 from nextfire.embedded import Temporal
+from services.api_keys import ApiKeys
+from services.database import Database
+from services.principals import Role
 from tests.attacks.target import Target
 from tests.programs import Api, api, environment
 from tests.schema.api import SCHEMA
@@ -58,7 +61,7 @@ async def test_schemathesis_finds_no_error_of_the_server(target: Target, tmp_pat
     code, printed = await tool(
         "schemathesis",
         *("run", str(schema), "--url", f"{target.api.url}/graphql"),
-        *("-H", f"Authorization: Bearer {target.attacker}", "--checks", "no_error_of_the_server"),
+        *(*key(target.attacker), "--checks", "no_error_of_the_server"),
         *("--max-examples", EXAMPLES, "--seed", "1", "--suppress-health-check", "all", "--rate-limit", "auto"),
         ANSWERS=str(answers),
         SCHEMATHESIS_HOOKS=str(Path(__file__).with_name("schemathesis_hooks.py")),
@@ -74,6 +77,28 @@ async def test_clairvoyance_finds_nothing_without_credentials(target: Target, tm
     assert await guessed(target.api, tmp_path) == set()
 
 
+async def test_clairvoyance_finds_nothing_with_a_key(target: Target, attacked_url: str, tmp_path: Path) -> None:
+    """Whoever may not read the schema is told where a document does not fit it, and none of its names."""
+    # given one who may look, one who may introspect, and words of which most are right
+    database = Database(attacked_url)
+    keys = ApiKeys(database)
+    _, viewer = await keys.create(account_id="owner", name="page", role=Role.VIEWER, expires_at=None)
+    _, operator = await keys.create(account_id="owner", name="ops", role=Role.OPERATOR, expires_at=None)
+    await database.close()
+    words = tmp_path / "words"
+    words.write_text("\n".join(["agents", "authenticated", "nodes", "nope", "serverInfo", "version", "viewer"]))
+
+    # when
+    async with target.measured("clairvoyance with a key"):
+        by_its_own_list = await guessed(target.api, tmp_path, *key(viewer.text))
+    by_ours = await guessed(target.api, tmp_path, *key(viewer.text), "-w", str(words))
+    who_may_introspect = await guessed(target.api, tmp_path, *key(operator.text), "-w", str(words))
+
+    # then
+    assert by_its_own_list == by_ours == set()
+    assert {"viewer", "authenticated"} <= who_may_introspect
+
+
 async def test_clairvoyance_finds_nothing_where_documents_are_trusted(
     target: Target, attacked_url: str, temporal: Temporal, tmp_path: Path
 ) -> None:
@@ -86,14 +111,20 @@ async def test_clairvoyance_finds_nothing_where_documents_are_trusted(
     )
     with api(tmp_path, variables) as locked:
         # when one whom it knows guesses
-        found = await guessed(locked, tmp_path, "-H", f"Authorization: Bearer {target.attacker}")
+        found = await guessed(locked, tmp_path, *key(target.attacker))
     # then
     assert found == set()
+
+
+def key(text: str) -> tuple[str, str]:
+    """The arguments that a tool sends a key for."""
+    return "-H", f"Authorization: Bearer {text}"
 
 
 async def guessed(attacked: Api, directory: Path, *credentials: str) -> set[str]:
     """The fields that clairvoyance takes for ours, by its own list of words; it gives up where it learns nothing."""
     result = directory / "found.json"
+    result.unlink(missing_ok=True)
     arguments = (f"{attacked.url}/graphql", "-o", str(result), "-p", "slow", "-m", "1", *credentials)
     _, printed = await tool("clairvoyance", *arguments)
     assert "Starting blind introspection" in printed
