@@ -6,7 +6,7 @@ import strawberry
 
 from nextfire.authentication import NotConfigured
 from nextfire.settings import AuthMode, Introspection, Settings
-from nextfire.transport import Allowances, RateLimit, StoreNotUsable
+from nextfire.transport import Allowances, RateLimit, Store, StoreNotUsable
 from nextfire.transport.admission import MayIntrospect
 from nextfire.trusted_documents import ManifestNotRight, checked_documents, read_manifest
 from resolvers.context import Context
@@ -31,18 +31,20 @@ def allowances(settings: Settings) -> Allowances:
     )
 
 
-def rate_limit(settings: Settings) -> RateLimit | None:
-    """Raises `NotConfigured` where the store cannot be used."""
-    cost = _most(settings, settings.rate_limit_cost_per_minute, COST_PER_MINUTE)
-    if cost is None:
-        return None
-    store = settings.rate_limit_store.get_secret_value()
+def store(settings: Settings) -> Store | None:
+    """Where processes count together; None where each does for itself. Raises `NotConfigured` for one of no use."""
+    address = settings.rate_limit_store.get_secret_value()
     try:
-        return RateLimit(cost, store=None if store == "memory" else store)
+        return None if address == "memory" else Store(address)
     except StoreNotUsable as error:
         raise NotConfigured(
             f"NEXTFIRE_RATE_LIMIT_STORE: {error}\nRedis needs the extra `redis`: pip install 'nextfire[redis]'"
         ) from None
+
+
+def rate_limit(settings: Settings, store: Store | None = None) -> RateLimit | None:
+    cost = _most(settings, settings.rate_limit_cost_per_minute, COST_PER_MINUTE)
+    return None if cost is None else RateLimit(cost, store=store)
 
 
 def may_introspect(settings: Settings) -> MayIntrospect | None:

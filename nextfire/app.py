@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 import nextfire
-from nextfire.allowances import allowances, limits, may_introspect, rate_limit, trusted_documents
+from nextfire.allowances import allowances, limits, may_introspect, rate_limit, store, trusted_documents
 from nextfire.authentication import authenticator, checked_mode
 from nextfire.callers import Callers
 from nextfire.playground_routes import playground_routes
@@ -54,11 +54,12 @@ def create_app(settings: Settings) -> Starlette:
             log.info(
                 "The API starts", action="api_starting", host=settings.host, port=settings.port, auth=settings.auth
             )
-            async with authenticator(settings, base) as known:
+            async with authenticator(settings, base) as known, in_background(endpoint.admission.tend()):
                 app.state.callers = Callers(known, frozenset(name.lower() for name in settings.socket_headers))
                 yield
 
     schema = build_schema(schedules=settings.schedules_enabled)
+    shared = store(settings)
     endpoint = GraphQLEndpoint(
         schema,
         context,
@@ -67,7 +68,8 @@ def create_app(settings: Settings) -> Starlette:
         watch=watch if watched else None,
         limits=limits(settings),
         allowances=allowances(settings),
-        rate_limit=rate_limit(settings),
+        rate_limit=rate_limit(settings, shared),
+        store=shared,
         may_introspect=may_introspect(settings),
         trusted=trusted_documents(settings, schema),
         reports_cost=True,

@@ -161,12 +161,13 @@ class Settings(BaseSettings):
     """What the operations of one caller may cost in a minute; 0 for any number, which is the default of `open`."""
 
     rate_limit_store: SecretStr = SecretStr("memory")
-    """Where that is counted: `memory`, each process for itself, or redis://, rediss:// for all together."""
+    """Where that and what runs at a time is counted: `memory`, each process for itself, or redis://, rediss:// for all
+    together."""
 
     max_concurrent_operations: int | None = Field(default=None, ge=0)
     max_subscriptions: int | None = Field(default=None, ge=0)
     max_sockets: int | None = Field(default=None, ge=0)
-    """How many of each one caller may have at a time in a process; 0 for any number, the default of `open`."""
+    """How many of each one caller may have at a time; 0 for any number, the default of `open`."""
 
     introspection: Introspection = Introspection.OPERATORS
     """Who may read the schema by __schema and __type. In the mode `open` everyone is an operator."""

@@ -5,8 +5,9 @@ from nextfire.transport.bounds import Bounds
 from nextfire.transport.correlation import RequestIdMiddleware, request_id
 from nextfire.transport.endpoint import GraphQLEndpoint
 from nextfire.transport.perimeter import Perimeter, internal_error
-from nextfire.transport.rates import RateLimit, StoreNotUsable
+from nextfire.transport.rates import RateLimit
 from nextfire.transport.server import uvicorn_options
+from nextfire.transport.store import Store, StoreNotUsable
 
 __all__ = [
     "Allowances",
@@ -15,6 +16,7 @@ __all__ = [
     "Perimeter",
     "RateLimit",
     "RequestIdMiddleware",
+    "Store",
     "StoreNotUsable",
     "internal_error",
     "request_id",

@@ -17,10 +17,12 @@ from starlette.requests import HTTPConnection
 
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
+from nextfire.transport.leases import Lease, Leases
 from nextfire.transport.masking import error_of
 from nextfire.transport.rates import RateLimit
 from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest
+from nextfire.transport.store import Store
 
 RATE_LIMITED = "RATE_LIMITED"
 INTROSPECTION_DISABLED = "INTROSPECTION_DISABLED"
@@ -43,7 +45,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Allowances:
-    """How many of each one caller may have at a time in this process; None for any number."""
+    """How many of each one caller may have at a time; None for any number."""
 
     operations: int | None = None
     subscriptions: int | None = None
@@ -62,21 +64,27 @@ class RateLimited(Refusal):
 class Ticket:
     """What one connection or operation holds of its caller's allowances until the end of its block."""
 
-    __slots__ = ("_held", "_runs")
+    __slots__ = ("_held", "_lease", "_leases", "_runs")
 
-    def __init__(self, runs: Counter[tuple[str, Kind]]) -> None:
+    def __init__(self, runs: Counter[tuple[str, Kind]], leases: Leases | None) -> None:
         self._runs = runs
+        self._leases = leases
         self._held: tuple[str, Kind] | None = None
+        self._lease: Lease | None = None
 
-    def take(self, caller: str, kind: Kind, most: int | None) -> None:
-        """Hold one more. Raises `RateLimited` where the caller has the most already."""
+    async def take(self, caller: str, kind: Kind, most: int | None) -> None:
+        """Hold one more. Raises `RateLimited` where the caller has the most already, here or in all processes."""
         if most is None:
             return
         what = (caller, kind)
         if self._runs[what] >= most:
-            raise RateLimited(f"You may have {most} {kind} at a time, and have them: end one, or wait for one to end.")
+            raise _too_many(kind, most)
         self._runs[what] += 1
         self._held = what
+        if self._leases is not None:
+            self._lease = await self._leases.take(f"{kind}:{caller}", most)
+            if self._lease is None:
+                raise _too_many(kind, most)
 
     def __enter__(self) -> Self:
         return self
@@ -87,6 +95,9 @@ class Ticket:
             if not self._runs[self._held]:
                 del self._runs[self._held]
             self._held = None
+        if self._leases is not None and self._lease is not None:
+            self._leases.give_back(self._lease)
+            self._lease = None
 
 
 class Admission:
@@ -98,6 +109,7 @@ class Admission:
         allowances: Allowances,
         rate_limit: RateLimit | None,
         may_introspect: MayIntrospect | None,
+        store: Store | None,
     ) -> None:
         self._engine = engine
         self._allowances = allowances
@@ -109,10 +121,12 @@ class Admission:
         self._rate_limit = rate_limit
         self._may_introspect = may_introspect
         self._runs: Counter[tuple[str, Kind]] = Counter()
+        self._store = store
+        self._leases = None if store is None else Leases(store)
 
     def ticket(self) -> Ticket:
         """For one request, one operation of a socket, or one socket."""
-        return Ticket(self._runs)
+        return Ticket(self._runs, self._leases)
 
     async def admit(
         self, ticket: Ticket, request: GraphQLRequest, context: Any, connection: HTTPConnection
@@ -131,7 +145,7 @@ class Admission:
         except Refused as refused:
             raise await self.told(refused, context, connection) from None
         kind = Kind.SUBSCRIPTION if operation.subscribes else Kind.OPERATION
-        ticket.take(caller, kind, self._most[kind])
+        await ticket.take(caller, kind, self._most[kind])
         if limit is not None and (wait := await limit.spend(caller, cost)) is not None:
             raise _spent(limit, wait)
         return operation
@@ -145,14 +159,21 @@ class Admission:
             await self._rate_limit.spend(caller_of(connection), cost)
         return refused
 
-    def admit_socket(self, ticket: Ticket, connection: HTTPConnection) -> None:
+    async def admit_socket(self, ticket: Ticket, connection: HTTPConnection) -> None:
         """Raises `RateLimited` for one socket too many."""
-        ticket.take(caller_of(connection), Kind.SOCKET, self._allowances.sockets)
+        await ticket.take(caller_of(connection), Kind.SOCKET, self._allowances.sockets)
+
+    async def tend(self) -> None:
+        """Keep the store that processes share told of what is held here, until cancelled."""
+        if self._leases is not None:
+            await self._leases.tend()
 
     async def close(self) -> None:
-        """Close what the rate limit is connected to."""
-        if self._rate_limit is not None:
-            await self._rate_limit.close()
+        """Give back what is held there, and close the connections to it."""
+        if self._leases is not None:
+            await self._leases.give_back_idle()
+        if self._store is not None:
+            await self._store.close()
 
     async def _may_read_schema(self, context: Any) -> bool:
         return self._may_introspect is None or await self._may_introspect(context)
@@ -164,6 +185,10 @@ def caller_of(connection: HTTPConnection) -> str:
     if isinstance(caller, str):
         return caller
     return f"address {connection.client.host}" if connection.client else "nobody"
+
+
+def _too_many(kind: Kind, most: int) -> RateLimited:
+    return RateLimited(f"You may have {most} {kind} at a time, and have them: end one, or wait for one to end.")
 
 
 def _spent(limit: RateLimit, wait: float) -> RateLimited:

@@ -22,6 +22,7 @@ from nextfire.transport.masking import TIMEOUT
 from nextfire.transport.origins import Origins
 from nextfire.transport.rates import RateLimit
 from nextfire.transport.refusal import Refusal
+from nextfire.transport.store import Store
 from nextfire.transport.websocket import UNACCEPTABLE_SUBPROTOCOL, SocketAdapter, SocketHandler
 from schema.limits import DEFAULT_LIMITS, Limits
 
@@ -48,7 +49,8 @@ class GraphQLEndpoint(GraphQL[Any, None]):
     HTTP nor WebSocket.
 
     `context` and `connect` may name the caller in `connection.state.caller`: under that name, or else under the
-    address, `allowances` and `rate_limit` are counted. With `trusted`, texts by their SHA-256, no other documents are
+    address, `allowances` and `rate_limit` are counted; with a `store`, together with all processes that share it, as
+    long as `admission.tend` runs. With `trusted`, texts by their SHA-256, no other documents are
     run. `may_introspect` is asked about each operation that reads the schema itself. With `reports_cost` the
     answers to queries and mutations tell what they cost.
     """
@@ -65,6 +67,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         bounds: Bounds = DEFAULT_BOUNDS,
         allowances: Allowances = DEFAULT_ALLOWANCES,
         rate_limit: RateLimit | None = None,
+        store: Store | None = None,
         may_introspect: MayIntrospect | None = None,
         trusted: Mapping[str, str] | None = None,
         reports_cost: bool = False,
@@ -80,7 +83,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         )
         self.bounds = bounds
         self.engine = Engine(schema, limits, bounds.deadline, refresh, trusted=trusted, reports_cost=reports_cost)
-        self.admission = Admission(self.engine, allowances, rate_limit, may_introspect)
+        self.admission = Admission(self.engine, allowances, rate_limit, may_introspect, store)
         self._context = context
         self.watch = watch
         self._connect = connect
@@ -130,5 +133,5 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         params: Mapping[str, Any] = context["connection_params"]
         websocket.state.connection_params = params
         acknowledgement = None if self._connect is None else await self._connect(websocket, params)
-        self.admission.admit_socket(websocket.state.ticket, websocket)
+        await self.admission.admit_socket(websocket.state.ticket, websocket)
         return strawberry.UNSET if acknowledgement is None else dict(acknowledgement)

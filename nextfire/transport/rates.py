@@ -6,26 +6,18 @@ or cannot reach Redis, has its counters here: the library's own in memory look t
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from datetime import timedelta
-from typing import Any, Final, cast
+from typing import Final
 
-import structlog
 from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
-from limits.errors import ConfigurationError, StorageError
-from limits.storage import storage_from_string
 
-PREFIX = "nextfire"
-STORE_TIMEOUT = timedelta(milliseconds=250)
-"""How long one operation waits for the store at most."""
-ASK_STORE_AGAIN_AFTER = timedelta(seconds=5)
+from nextfire.transport.store import PREFIX, Store, StoreAway
+
 _MOST_WAITING = 1_000
-
-_log = structlog.get_logger(__name__)
 
 
 class Counters(Storage):
@@ -80,10 +72,6 @@ class Counters(Storage):
             del self._ends[key], self._counts[key]
 
 
-class StoreNotUsable(Exception):
-    """The store of a rate limit cannot be used; the message says why."""
-
-
 class RateLimit:
     """A budget of cost for each caller and window. Who has spent it waits for the end of the window.
 
@@ -91,25 +79,13 @@ class RateLimit:
     and no operation fails for it.
     """
 
-    def __init__(
-        self,
-        cost: int,
-        window: timedelta = timedelta(minutes=1),
-        *,
-        store: str | None = None,
-        store_timeout: timedelta = STORE_TIMEOUT,
-        ask_store_again_after: timedelta = ASK_STORE_AGAIN_AFTER,
-    ) -> None:
-        """`store` is the address of a Redis, redis:// or rediss://. Raises `StoreNotUsable`."""
+    def __init__(self, cost: int, window: timedelta = timedelta(minutes=1), store: Store | None = None) -> None:
         self.cost: Final = cost
         self.window: Final = window
         self._item: RateLimitItem = RateLimitItemPerSecond(cost, math.ceil(window.total_seconds()), PREFIX)
         self._own = FixedWindowRateLimiter(Counters())
-        self._store = None if store is None else _redis(store, store_timeout)
-        self._shared = None if self._store is None else FixedWindowRateLimiter(self._store)
-        self._timeout = store_timeout.total_seconds()
-        self._pause = ask_store_again_after.total_seconds()
-        self._away_until: float | None = None
+        self._store = store
+        self._shared = None if store is None else FixedWindowRateLimiter(store.storage)
         self._waiting: dict[str, float] = {}
 
     def wait(self, caller: str) -> float | None:
@@ -124,23 +100,13 @@ class RateLimit:
 
     async def spend(self, caller: str, cost: int) -> float | None:
         """Take the cost from the caller's budget. The seconds to wait, where it is not there any more."""
-        if self._shared is None or self._store_is_away():
-            return await self._spend(self._own, caller, cost)
-        try:
-            async with asyncio.timeout(self._timeout):
-                wait = await self._spend(self._shared, caller, cost)
-        except (StorageError, TimeoutError, OSError) as error:
-            self._lose_store(error)
-            return await self._spend(self._own, caller, cost)
-        if self._away_until is not None:
-            self._away_until = None
-            _log.info("The store of the rate limit is back", action="rate_limit.store_back")
-        return wait
-
-    async def close(self) -> None:
-        """Close the connections to the store."""
-        if self._store is not None:
-            await cast("Any", self._store).bridge.storage.aclose()
+        shared = self._shared
+        if self._store is not None and shared is not None:
+            try:
+                return await self._store.ask(lambda: self._spend(shared, caller, cost))
+            except StoreAway:
+                pass
+        return await self._spend(self._own, caller, cost)
 
     async def _spend(self, limiter: FixedWindowRateLimiter, caller: str, cost: int) -> float | None:
         if await limiter.hit(self._item, caller, cost=cost):
@@ -151,38 +117,3 @@ class RateLimit:
             self._waiting = {each: until for each, until in self._waiting.items() if until > now}
         self._waiting[caller] = ends
         return max(0.0, ends - now)
-
-    def _store_is_away(self) -> bool:
-        """Whether to do without it. Every now and then one operation finds out."""
-        if self._away_until is None:
-            return False
-        now = time.monotonic()
-        if now < self._away_until:
-            return True
-        self._away_until = now + self._pause
-        return False
-
-    def _lose_store(self, error: Exception) -> None:
-        if self._away_until is None:
-            _log.warning(
-                "The store of the rate limit does not answer; this process counts for itself",
-                action="rate_limit.store_away",
-                error=type(error).__name__,
-            )
-        self._away_until = time.monotonic() + self._pause
-
-
-def _redis(address: str, timeout: timedelta) -> Storage:
-    seconds = timeout.total_seconds()
-    try:
-        store = storage_from_string(
-            f"async+{address}",
-            implementation="redispy",
-            wrap_exceptions=True,
-            key_prefix=PREFIX,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-        )
-    except ConfigurationError as error:
-        raise StoreNotUsable(str(error)) from None
-    return cast("Storage", store)

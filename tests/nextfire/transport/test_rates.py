@@ -1,75 +1,30 @@
 """Counting what callers spend: in this process, and for several in a real Redis."""
 
-import shutil
-import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from structlog.typing import EventDict
 
 from nextfire.processes import free_port
-from nextfire.transport import RateLimit, StoreNotUsable
+from nextfire.transport import RateLimit, Store, StoreNotUsable
 from nextfire.transport.rates import Counters
-from tests.waiting import PATIENCE, eventually, wait_until
+from tests.nextfire.redis import Redis, needs_redis, redis, store_at
+from tests.waiting import eventually
 
-REDIS = shutil.which("redis-server")
-needs_redis = pytest.mark.skipif(REDIS is None, reason="redis-server is not here: install Debian's redis-server")
+__all__ = ["redis"]
+
 LONG = timedelta(hours=1)
-
-
-@dataclass
-class Redis:
-    """A Redis of the test's own, which can be stopped and started."""
-
-    port: int
-    directory: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
-
-    def start(self) -> None:
-        assert REDIS is not None
-        log = self.directory / "log"
-        log.unlink(missing_ok=True)
-        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir", str(self.directory)]
-        self.process = subprocess.Popen([REDIS, *options, "--logfile", str(log)])
-        wait_until(lambda: log.exists() and b"Ready to accept connections" in log.read_bytes())
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait(PATIENCE)
-            self.process = None
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    with tempfile.TemporaryDirectory() as directory:
-        server = Redis(free_port(), Path(directory))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
 
 
 @asynccontextmanager
 async def limit_of(cost: int, window: timedelta = LONG, *, store: str | None = None) -> AsyncIterator[RateLimit]:
-    """Waits for its store as long as a busy machine needs."""
-    limit = RateLimit(
-        cost, window, store=store, store_timeout=timedelta(seconds=PATIENCE), ask_store_again_after=timedelta(0)
-    )
-    try:
-        yield limit
-    finally:
-        await limit.close()
+    if store is None:
+        yield RateLimit(cost, window)
+        return
+    async with store_at(store) as shared:
+        yield RateLimit(cost, window, shared)
 
 
 async def test_each_caller_has_a_budget_of_its_own() -> None:
@@ -152,4 +107,4 @@ async def test_a_store_that_was_never_there_stops_nothing(logged: list[EventDict
 
 def test_an_address_of_no_store_is_refused() -> None:
     with pytest.raises(StoreNotUsable):
-        RateLimit(10, store="nowhere://127.0.0.1")
+        Store("nowhere://127.0.0.1")
