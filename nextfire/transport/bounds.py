@@ -9,12 +9,14 @@ class Bounds:
     """Sizes in bytes, times as durations.
 
     `deadline` holds for queries and mutations with all their parts; subscriptions have none.
-    `message_bytes` should be what the server's own limit is, so that either refuses the same messages.
+    `max_message_bytes` should be what the server's own limit is, so that either refuses the same messages.
+    `max_silent_sockets` are those of a process that have not said yet who they are.
     """
 
     max_body_bytes: int = 100_000
     max_message_bytes: int = 256 * 1024
     max_operations_per_socket: int = 100
+    max_silent_sockets: int = 500
     deadline: timedelta = timedelta(seconds=30)
     body_timeout: timedelta = timedelta(seconds=30)
     connection_init_timeout: timedelta = timedelta(seconds=10)

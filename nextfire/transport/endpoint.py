@@ -18,6 +18,7 @@ from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.deadlines import Expired, within
 from nextfire.transport.execution import Engine, Refresh
 from nextfire.transport.http import HTTPHandler
+from nextfire.transport.lobby import Lobby
 from nextfire.transport.masking import TIMEOUT
 from nextfire.transport.origins import Origins
 from nextfire.transport.rates import RateLimit
@@ -84,6 +85,7 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         self.bounds = bounds
         self.engine = Engine(schema, limits, bounds.deadline, refresh, trusted=trusted, reports_cost=reports_cost)
         self.admission = Admission(self.engine, allowances, rate_limit, may_introspect, store)
+        self._lobby = Lobby(bounds.max_silent_sockets)
         self._context = context
         self.watch = watch
         self._connect = connect
@@ -106,8 +108,9 @@ class GraphQLEndpoint(GraphQL[Any, None]):
 
     async def _serve_socket(self, websocket: WebSocket) -> None:
         if GRAPHQL_TRANSPORT_WS_PROTOCOL in websocket.scope["subprotocols"]:
-            with self.admission.ticket() as websocket.state.ticket:
-                await self.run(websocket)
+            async with self._lobby.place() as websocket.state.place:
+                with self.admission.ticket() as websocket.state.ticket:
+                    await self.run(websocket)
             return
         # Closed after it was accepted, since a browser hides the reason of a handshake that fails.
         await websocket.accept()
@@ -134,4 +137,5 @@ class GraphQLEndpoint(GraphQL[Any, None]):
         websocket.state.connection_params = params
         acknowledgement = None if self._connect is None else await self._connect(websocket, params)
         await self.admission.admit_socket(websocket.state.ticket, websocket)
+        self._lobby.leave(websocket.state.place)
         return strawberry.UNSET if acknowledgement is None else dict(acknowledgement)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from nextfire.transport.bounds import DEFAULT_BOUNDS
 from tests.attacks.target import MOST_GROWTH, Target
+from tests.waiting import PATIENCE
 
 MANY = 300
 """Connections of one attacker at a time."""
@@ -31,6 +33,13 @@ MESSAGES = st.fixed_dictionaries(
     optional={"id": st.text(max_size=4) | JSON_VALUES, "payload": JSON_VALUES},
 )
 FRAMES = MESSAGES.map(json.dumps) | JSON_VALUES.map(json.dumps) | st.text(max_size=60) | st.binary(max_size=60)
+
+
+HANDSHAKE = (
+    b"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    b"Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n"
+)
 
 
 @asynccontextmanager
@@ -130,6 +139,27 @@ async def test_a_flood_of_sockets(target: Target) -> None:
             with suppress(ConnectionClosed, InvalidHandshake):
                 await held.enter_async_context(socket(target, greeted=number % 2 == 0))
         await target.serve_bystander()
+        assert target.process.memory_info().rss - before < MOST_GROWTH
+    await settled(target, open_before)
+
+
+async def test_a_flood_of_silent_sockets(target: Target) -> None:
+    """More than may wait: the server holds no more than that, and lets others in who say who they are."""
+    most, more = DEFAULT_BOUNDS.max_silent_sockets, 100
+    before, open_before = target.process.memory_info().rss, connections(target)
+    async with target.measured("a flood of silent sockets"), AsyncExitStack() as held:
+        # when
+        readers = []
+        for number in range(most + more):
+            reader, _ = await held.enter_async_context(raw(target, HANDSHAKE))
+            assert await reader.readline() == b"HTTP/1.1 101 Switching Protocols\r\n"
+            readers.append(reader)
+            if number % 100 == 0:
+                async with socket(target):
+                    pass
+        # then the first are gone, and not because their time was up
+        for reader in readers[:more]:
+            assert b"timeout" not in await asyncio.wait_for(reader.read(), PATIENCE)
         assert target.process.memory_info().rss - before < MOST_GROWTH
     await settled(target, open_before)
 

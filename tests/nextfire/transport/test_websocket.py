@@ -108,6 +108,30 @@ async def test_a_message_before_the_connection_is_acknowledged(served: Served) -
         assert (await socket.closed())[0] == 4401
 
 
+async def test_of_too_many_silent_sockets_the_oldest_makes_room() -> None:
+    async with (
+        serving(Bounds(max_silent_sockets=3)) as served,
+        served.socket() as greeted,
+        served.socket(init=False) as oldest,
+        served.socket(init=False) as older,
+        served.socket(init=False) as silent,
+        # when
+        served.socket(init=False) as late,
+        served.socket() as latest,
+    ):
+        # then they are gone without a word, so that nothing of them stays
+        assert await oldest.closed() == (1006, "")
+        assert await older.closed() == (1006, "")
+
+        # and whoever says who it is stays, for good
+        for socket in (silent, late):
+            await socket.say({"type": "connection_init"})
+            assert (await socket.hear())["type"] == "connection_ack"
+        for socket in (greeted, silent, late, latest):
+            await socket.subscribe("{ hello }")
+            assert (await socket.hear())["payload"] == {"data": {"hello": "hello world"}}
+
+
 async def test_a_connection_that_is_never_initialised() -> None:
     bounds = Bounds(connection_init_timeout=timedelta(milliseconds=50))
     async with serving(bounds) as served, served.socket(init=False) as socket:
