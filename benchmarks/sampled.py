@@ -22,7 +22,7 @@ STAGES = {
     LOOP: r"uvicorn/(server|main|_compat)|uvloop/|click/|nextfire/commands/",
     "parse": r"graphql/language/",
     "validate": r"graphql/validation/|strawberry/schema/validation",
-    "limit": r"schema/(limits|cost)|nextfire/allowances|transport/(rate|concurrency)",
+    "limit": r"schema/(limits|cost)|nextfire/allowances|transport/(admission|rates|leases|store)",
     "authorize": r"nextfire/(callers|authenti|authori)|resolvers/permissions"
     r"|services/(authenti|authori|key_authenti|api_key|principals)",
     "encode": r"transport/.*:encode",

@@ -68,7 +68,7 @@ def checked_documents(
         except Refused as refused:
             wrong.append(f"{_label(key, text)}: {' '.join(error['message'] for error in refused.errors)}")
             continue
-        least = max((operation.cost.certain for operation in operations), default=0)
+        least = max((operation.cost.least for operation in operations), default=0)
         if least > limits.max_cost:
             wrong.append(f"{_label(key, text)}: it costs {least:,}, and at most {limits.max_cost:,} is allowed.")
         elif not operations:

@@ -52,9 +52,8 @@ from nextfire.transport.masking import (
     veiled_error,
 )
 from nextfire.transport.refusal import Misfit, Refusal, Refused
-from schema.cost import Cost, weighed
 from schema.execution import Program
-from schema.limits import TOO_COMPLEX, Limits, limit_errors
+from schema.limits import TOO_COMPLEX, Limits, Meter, OperationCost
 from schema.one_of import OneOfRule
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
@@ -90,7 +89,7 @@ class Operation:
     document: DocumentNode
     program: Program
     at_once: Program
-    cost: Cost
+    cost: OperationCost
     introspects: bool
 
     @property
@@ -147,7 +146,8 @@ class Documents:
             return Refused(400, request_errors([error], TOO_COMPLEX if too_long else PARSE_FAILED))
         if _ESCAPED_NUL.search(source) and _holds_nul(document):
             return Refusal(400, BAD_USER_INPUT, "The document holds a NUL character (U+0000) in a string.")
-        if errors := limit_errors(document, self._limits):
+        meter = Meter(self._schema, document, self._limits)
+        if errors := meter.errors():
             return Refused(422, request_errors(errors, TOO_COMPLEX))
         if errors := self._validate(document, _RULES):
             return Misfit(request_errors(errors, VALIDATION_FAILED), self._veiled(document, errors))
@@ -157,8 +157,8 @@ class Documents:
         plain = _without(document, "defer")
         at_once = programs if plain is document else self._programs(plain)
         return [
-            Operation(document, *each, *weighed(self._schema, document, each[0].operation))
-            for each in zip(programs, at_once, strict=True)
+            Operation(document, program, plain_program, *measured)
+            for program, plain_program, measured in zip(programs, at_once, meter.measured(), strict=True)
         ]
 
     def _programs(self, document: DocumentNode) -> list[Program]:

@@ -7,7 +7,7 @@ from graphql import GraphQLSchema, get_introspection_query, parse
 
 from nextfire.transport.documents import Documents
 from nextfire.transport.refusal import Refused
-from schema.limits import DEFAULT_LIMITS, Limits, limit_errors
+from schema.limits import DEFAULT_LIMITS, Limits, Meter
 from tests.nextfire.transport.conftest import SCHEMA, Served
 
 FULL_INTROSPECTION = get_introspection_query(
@@ -54,7 +54,7 @@ def chain(links: int, link: str) -> str:
 )  # fmt: skip
 def test_what_an_operation_may_hold(query: str, limits: Limits, message: str | None) -> None:
     # when
-    errors = limit_errors(parse(query), limits)
+    errors = Meter(SCHEMA._schema, parse(query), limits).errors()
 
     # then
     if message is None:
@@ -70,7 +70,7 @@ def test_a_chain_of_fragments_is_looked_at_once_each() -> None:
     document = parse(chain(100, "leaf {{ ...{0} }} x: leaf {{ ...{0} }} y: leaf {{ ...{0} }}"))
 
     # when: this ends at all
-    errors = limit_errors(document, DEFAULT_LIMITS)
+    errors = Meter(SCHEMA._schema, document).errors()
 
     # then
     assert [error.message.split(",")[0] for error in errors] == [
