@@ -24,6 +24,11 @@ def request_id() -> str:
     return _current.get()
 
 
+def request_id_of(scope: Scope) -> str:
+    """The id of the request of a scope, outside of the middleware that gave it one as well."""
+    return str(scope.get(_SCOPE_KEY, request_id()))
+
+
 class RequestIdMiddleware:
     """Gives every HTTP request and every socket an id. Inside another one of these it does nothing."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from starlette.datastructures import Headers
@@ -12,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nextfire.transport.correlation import HEADER, RequestIdMiddleware
+from nextfire.transport.correlation import HEADER, RequestIdMiddleware, request_id_of
 from nextfire.transport.masking import BAD_REQUEST, INTERNAL, error_of
 from nextfire.transport.origins import ANY
 from services.outbound import HostList, literal
@@ -118,11 +117,15 @@ def without_port(host: str) -> str:
     )
 
 
-async def internal_error(_: Request, error: Exception) -> Response:
+async def internal_error(request: Request, error: Exception) -> Response:
     """What is left to say where a route broke. It stands outside of the perimeter."""
-    structlog.get_logger(__name__).error("a request broke", action="http.broke", error=type(error).__name__)
-    return _refusal(500, INTERNAL, "Internal error", SECURITY_HEADERS)
+    name = request_id_of(request.scope)
+    structlog.get_logger(__name__).error(
+        "a request broke", action="http.broke", request_id=name, error=type(error).__name__
+    )
+    masked = error_of("Internal error", INTERNAL, requestId=name)
+    return JSONResponse({"errors": [masked]}, 500, {**SECURITY_HEADERS, HEADER: name})
 
 
-def _refusal(status: int, code: str, message: str, headers: dict[str, Any] | None = None) -> JSONResponse:
-    return JSONResponse({"errors": [error_of(message, code)]}, status, headers)
+def _refusal(status: int, code: str, message: str) -> JSONResponse:
+    return JSONResponse({"errors": [error_of(message, code)]}, status)

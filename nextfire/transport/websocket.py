@@ -21,6 +21,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as Slot
 
 from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
+from nextfire.transport.correlation import request_id
 from nextfire.transport.frames import Payload, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Misfit, Refusal, Refused
@@ -116,8 +117,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         except SocketGone:
             raise
         except Exception as error:  # an application's bug must not show as a traceback
-            errors = exception_errors(error, "graphql.connect")
-            await self.websocket.close(INTERNAL_ERROR, errors[0]["message"])
+            await self._break_off(error, "graphql.connect")
 
     async def _watched(self, watch: Watch) -> None:
         """Close the socket when its caller may no longer be here, and deliver nothing more."""
@@ -126,12 +126,17 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         except NextfireError as error:
             await self._turn_away(error)
         except Exception as error:  # as for connection_init
-            await self.websocket.close(INTERNAL_ERROR, exception_errors(error, "graphql.watch")[0]["message"])
+            await self._break_off(error, "graphql.watch")
 
     async def _turn_away(self, error: NextfireError) -> None:
         for identifier in [*self.operations]:
             await self.cleanup_operation(identifier)
         await self.websocket.close(_CLOSE_CODES.get(error.code, FORBIDDEN), error.message)
+
+    async def _break_off(self, error: Exception, action: str) -> None:
+        """Close the socket with what may be told of the error, and the id to ask about."""
+        told = exception_errors(error, action)[0]
+        await self.websocket.close(INTERNAL_ERROR, f"{told['message']}, request {request_id()}")
 
     async def shutdown(self) -> None:
         """End everything that runs for the socket."""

@@ -229,7 +229,7 @@ async def test_the_payload_forges_no_other_header(served: Served) -> None:
             4401,
             "Nobody is known by these credentials. They are someone else's by now: connect again.",
         ),
-        (RuntimeError(SECRET), 4500, "Internal error"),
+        (RuntimeError(SECRET), 4500, "Internal error, request {}"),
     ],
 )
 async def test_an_open_socket_ends_with_its_credentials(
@@ -243,7 +243,9 @@ async def test_an_open_socket_ends_with_its_credentials(
         # when
         served.authenticator.answer = answer
         # then
-        assert await socket.closed() == (code, reason)
+        handshake = socket.connection.response
+        assert handshake is not None
+        assert await socket.closed() == (code, reason.format(handshake.headers["x-request-id"]))
         await asyncio.wait_for(served.toy.context.closed.wait(), 20)
 
 

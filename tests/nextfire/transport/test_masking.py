@@ -153,31 +153,60 @@ async def test_a_variable_of_a_one_of_in_a_fragment_before_the_operation(served:
     assert wrong.json()["errors"][0]["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-async def test_a_masked_error_names_the_request_on_every_transport(served: Served, logged: list[EventDict]) -> None:
-    # given
-    deferred = {"query": "{ leaf { name ... @defer { broken } } }"}
-    asked = [
-        ({"query": "{ broken }"}, "application/json"),
-        ({"query": "{ broken }"}, "application/graphql-response+json"),
-        (deferred, "multipart/mixed"),
-        (deferred, "text/event-stream"),
-        ({"query": "subscription { broken }"}, "text/event-stream"),
-    ]
+MASKED_OVER_HTTP = [
+    ("{ broken }", "application/json"),
+    ("{ broken }", "application/graphql-response+json"),
+    ("{ broken }", "text/event-stream"),
+    # in a deferred part: a field that is null for it, and a part that is for it
+    ("{ leaf { name ... @defer { broken } } }", "multipart/mixed"),
+    ("{ leaf { name ... @defer { broken } } }", "text/event-stream"),
+    ("{ leaf { name ... @defer { brokenHard } } }", "multipart/mixed"),
+    ("{ leaf { name ... @defer { brokenHard } } }", "text/event-stream"),
+    ("{ leaf { name ... @defer { slow leaf { ... @defer { broken } } } } }", "multipart/mixed"),
+    # the source of a subscription, and a field of its event
+    ("subscription { broken }", "text/event-stream"),
+    ("subscription { leaves { broken } }", "text/event-stream"),
+    ("subscription { leaves { brokenHard } }", "text/event-stream"),
+]
 
+
+@pytest.mark.parametrize(("query", "accept"), MASKED_OVER_HTTP)
+async def test_a_masked_error_names_the_request_over_http(
+    served: Served, logged: list[EventDict], query: str, accept: str
+) -> None:
     # when
-    for number, (body, accept) in enumerate(asked):
-        response = await served.post(body, accept=accept, x_request_id=f"request-{number}")
-        # then
-        assert f'"requestId":"request-{number}"' in response.text, accept
-        assert "hunter2" not in response.text
+    response = await served.post({"query": query}, accept=accept, x_request_id="request-of-mine")
+
+    # then
+    masked = response.text.count('"code":"INTERNAL"')
+    assert masked >= 1
+    assert response.text.count('"requestId":"request-of-mine"') == response.text.count("Internal error") == masked
+    assert "hunter2" not in response.text
+    assert [entry["request_id"] for entry in logged] == ["request-of-mine"] * masked
+
+
+@pytest.mark.parametrize("query", list(dict.fromkeys(query for query, _ in MASKED_OVER_HTTP)))
+async def test_a_masked_error_names_the_request_on_a_socket(
+    served: Served, logged: list[EventDict], query: str
+) -> None:
     async with served.socket() as socket:
-        response_to_handshake = socket.connection.response
-        assert response_to_handshake is not None
-        for query in ("{ broken }", "subscription { broken }"):
-            await socket.subscribe(query)
-            heard = [await socket.hear(), await socket.hear()]
-            assert response_to_handshake.headers["x-request-id"] in str(heard)
-    assert len(logged) == len(asked) + 2
+        # given the request that the socket began with
+        handshake = socket.connection.response
+        assert handshake is not None
+        named = handshake.headers["x-request-id"]
+
+        # when
+        await socket.subscribe(query)
+        heard = [await socket.hear()]
+        while heard[-1]["type"] == "next":
+            heard.append(await socket.hear())
+
+        # then
+        masked = str(heard).count("'code': 'INTERNAL'")
+        assert masked >= 1
+        assert str(heard).count(f"'requestId': '{named}'") == str(heard).count("Internal error") == masked
+        assert "hunter2" not in str(heard)
+        assert [entry["request_id"] for entry in logged] == [named] * masked
 
 
 async def test_at_most_five_errors_are_told(served: Served) -> None:

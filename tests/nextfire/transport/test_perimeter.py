@@ -266,8 +266,15 @@ class TestAnswers:
             assert "strict-transport-security" not in answer.headers
             assert "server" not in answer.headers
             assert "hunter2" not in answer.text
-            if answer.status_code != 500:
-                assert answer.headers["x-request-id"]
+            assert answer.headers["x-request-id"]
+        assert answers[6].json() == {
+            "errors": [
+                {
+                    "message": "Internal error",
+                    "extensions": {"code": "INTERNAL", "requestId": answers[6].headers["x-request-id"]},
+                }
+            ]
+        }
 
     async def test_strict_transport_security_is_for_a_server_behind_tls(self) -> None:
         async with serving(perimeter=perimeter(settings(tls_in_front=True))) as served:

@@ -233,14 +233,17 @@ async def test_connect_lets_in_or_closes(logged: list[EventDict]) -> None:
         for who, expected in [
             ("nobody", (4401, "Sign in first.")),
             ("stranger", (4403, "You may not open this socket.")),
-            ("crash", (4500, "Internal error")),
+            ("crash", (4500, "Internal error, request {}")),
         ]:
             async with served.socket(init=False) as socket:
                 # when
                 await socket.say({"type": "connection_init", "payload": {"who": who}})
 
                 # then
-                assert await socket.closed() == expected
+                handshake = socket.connection.response
+                assert handshake is not None
+                named = handshake.headers["x-request-id"]
+                assert await socket.closed() == (expected[0], expected[1].format(named))
         async with served.socket(init=False) as socket:
             await socket.say({"type": "connection_init", "payload": {"who": "friend"}})
             assert await socket.hear() == {"type": "connection_ack", "payload": {"hello": "friend"}}
