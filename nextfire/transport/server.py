@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from nextfire.transport.bounds import DEFAULT_BOUNDS, Bounds
+from nextfire.transport.protocols import HttpProtocol, SocketProtocol
 
 
 def uvicorn_options(
@@ -15,16 +17,15 @@ def uvicorn_options(
 ) -> dict[str, Any]:
     """The arguments of `uvicorn.Config` beside the application, host and port.
 
-    `websockets-sansio` is named, though `auto` picks it, since `websockets` is the deprecated implementation on
-    the legacy API. Messages are not compressed: each socket would hold two windows of zlib, and compress what all of
+    Messages are not compressed: each socket would hold two windows of zlib, and compress what all of
     them are sent for itself. Open streams hold a shutdown up until `graceful_shutdown`, and are cancelled then. Without
     `reset_contextvars` a request on a kept connection can start with what the one before it had bound. Only
     `trusted_proxies`, addresses and ranges, are believed when they say by X-Forwarded-* for whom they ask.
     """
     return {
         "loop": "uvloop",
-        "http": "httptools",
-        "ws": "websockets-sansio",
+        "http": partial(HttpProtocol, header_seconds=bounds.header_timeout.total_seconds()),
+        "ws": partial(SocketProtocol, close_seconds=bounds.close_timeout.total_seconds()),
         "ws_max_size": bounds.max_message_bytes,
         "ws_per_message_deflate": False,
         "ws_ping_interval": 20.0,

@@ -118,16 +118,18 @@ async def test_malformed_requests(target: Target, first: bytes) -> None:
 
 
 async def test_slow_clients(target: Target) -> None:
-    """Headers and bodies that never end hold up nobody."""
+    """Headers and bodies that never end hold up nobody, and headers are waited for no longer than they may take."""
     head = b"POST /graphql HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     begun = [head, head + b"Content-Length: 1000\r\n\r\n{", head + b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"]
     before = target.process.memory_info().rss
     async with target.measured("slow clients"), AsyncExitStack() as held:
-        writers = [(await held.enter_async_context(raw(target, begun[n % 3])))[1] for n in range(MANY)]
+        slow = [await held.enter_async_context(raw(target, begun[n % 3])) for n in range(MANY)]
         for _ in range(5):
-            for writer in writers:
-                writer.write(b"X" if writer is writers[0] else b"a")
+            for number, (_, writer) in enumerate(slow):
+                writer.write(b"a" if number else b"X")
             await target.serve_bystander()
+        for reader, _ in slow[::3]:
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
     assert target.process.memory_info().rss - before < MOST_GROWTH
 
 
