@@ -9,6 +9,7 @@ It is an upper bound: what fragments on different types select is added up, and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -171,4 +172,6 @@ def _length(value: Any) -> int | None:
         return len(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
+    if isinstance(value, float) and math.isnan(value):
+        return None  # what graphql-core makes of a literal with more digits than Python reads
     return int(min(max(value, 0), _MOST))

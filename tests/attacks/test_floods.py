@@ -57,6 +57,9 @@ DOCUMENTS = {
     "a long name": "{ " + "a" * 90_000 + " }",
     "a long string": '{ schedules(filter: {search: "' + "%_" * 45_000 + '"}) { totalCount } }',
     "a long number": "{ schedules(first: " + "9" * 90_000 + ") { totalCount } }",
+    "a long number as a condition": "{ __typename @skip(if: " + "9" * 90_000 + ") }",
+    "a long number as a default": "mutation ($metadata: JSON = {a: " + "9" * 90_000 + "}) "
+    '{ updateSchedule(input: {id: "x", expectedVersion: 1, taskMetadata: $metadata}) { __typename } }',
     "many operations": " ".join(f"query Q{n} {{ viewer {{ authenticated }} }}" for n in range(600)),
     "many variables": "query (" + " ".join(f"$v{n}: Int" for n in range(900)) + ") { __typename }",
     "many arguments": "{ schedules(" + " ".join(f"a{n}: 1" for n in range(900)) + ") { totalCount } }",

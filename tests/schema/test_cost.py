@@ -86,6 +86,8 @@ def test_what_an_operation_costs(query: str, expected: int) -> None:
         ({"n": None}, 20),
         ({"n": 10**30}, 2**31),
         ({"n": float("inf")}, 2**31),
+        ({"n": 10**400}, 2**31),
+        ({"n": float("nan")}, 20),
         ({"n": -5}, 0),
         ({"n": "seven"}, 20),
         ({"n": True}, 20),

@@ -48,6 +48,7 @@ def chain(links: int, link: str) -> str:
         ("{ ...A } fragment A on Query { ...B leaf { ...A } } fragment B on Query { ...A }", Limits(), None),
         (chain(8, "leaf {{ ...{0} }}"), Limits(), None),
         (chain(9, "leaf {{ ...{0} }}"), Limits(), "11 levels deep"),
+        ("{ leaves(count: " + "9" * 5_000 + ") { name @skip(if: " + "9" * 5_000 + ") } }", Limits(), None),
         (FULL_INTROSPECTION, Limits(), None),
         (FULL_INTROSPECTION, Limits(max_introspection_depth=12), "levels of introspection deep"),
     ],
