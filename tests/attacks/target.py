@@ -28,7 +28,9 @@ LEAKS = (
     re.compile(r"Traceback|File \"|\.py\b|site-packages"),
     re.compile(r"Maybe\[|NoneType|object of type|'(?:str|int|dict|list)' object|<class "),
     re.compile(r"asyncpg|sqlalchemy|psycopg|SELECT .* FROM|strawberry|graphql-core", re.IGNORECASE),
-    re.compile(r"Did you mean"),
+    # and of the schema, which the attacker may not read
+    re.compile(r"Did you mean|Cannot query field|(?:on|of|of non-null) type '|must (?:not )?have a selection"),
+    re.compile(r"Unknown (?:type|argument|directive)|does not exist in '|to include required field"),
 )
 
 
