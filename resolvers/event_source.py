@@ -6,12 +6,13 @@ batch to its own caller alone.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import aclosing
 from typing import Generic, TypeVar
 
 from resolvers.context import Context
 from services.feed_batch import Batch
+from services.feed_subscription import Subscription
 
 E = TypeVar("E")
 T = TypeVar("T")
@@ -23,7 +24,7 @@ Show = Callable[[Context, Batch], Awaitable[list[E]]]
 class Source(Generic[E]):
     """The events of one subscription."""
 
-    def __init__(self, context: Context, batches: AsyncGenerator[Batch, None], show: Show[E]) -> None:
+    def __init__(self, context: Context, batches: Subscription, show: Show[E]) -> None:
         self._context = context
         self.batches = batches
         self.show = show

@@ -26,6 +26,7 @@ from services.event_log import SPAN, EventLog, Page, append
 from services.feed_batch import Batch, Stretch, batches_of
 from services.feed_event import Cursor, Event, EventKind
 from services.feed_subscriber import State, Subscriber
+from services.feed_subscription import Subscription
 from services.wakeup import Listener
 
 __all__ = ["Feed", "append"]
@@ -122,7 +123,7 @@ class Feed:
 
     def subscribe(
         self, *, account_id: str, kind: EventKind, matches: Callable[[Event], bool], after: str | None
-    ) -> AsyncGenerator[Batch, None]:
+    ) -> Subscription:
         """Every event of the account and kind that matches, once and in order, in batches of 1 to `BATCH`.
 
         At the tail, subscribers with equal `matches` are handed the same batches. It starts behind the cursor `after`,
@@ -135,7 +136,7 @@ class Feed:
         """
         subscriber = Subscriber(account_id, kind, matches, self._queue_limit)
         subscriber.position = None if after is None else Cursor.decode(after)
-        return self._batches(subscriber)
+        return Subscription(self._batches(subscriber), subscriber)
 
     async def of_run(self, account_id: str, run_id: UUID, *, after: str | None, limit: int) -> list[Event]:
         """What has happened to one run, in order. Raises `InvalidInput` and `CursorExpired` for the cursor."""

@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import aclosing
 from datetime import timedelta
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
-import orjson
 from graphql import DocumentNode, ExecutionResult, FieldNode, VariableNode, Visitor, visit
 from graphql.execution import Executor, execute_subscription_event
 
 from nextfire.transport.documents import Operation
-from nextfire.transport.frames import Payload, result_payload
+from nextfire.transport.frames import Encoded, Payload, result_payload
 from nextfire.transport.masking import TIMEOUT, error_of, exception_errors
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
-from nextfire.transport.streaming import encode_json
 from resolvers.event_source import Source
 from services.feed_batch import Batch
+from services.feed_subscription import Subscription
 
 SHARED_FOR = timedelta(seconds=1)
 """How old an answer may be that a slower subscriber is given as well: rows and permissions go on."""
@@ -33,9 +33,15 @@ SHARED_FOR = timedelta(seconds=1)
 PLACE = "after"
 """The argument that says where a subscription begins, and nothing of what it is told."""
 
-Answer = ExecutionResult | orjson.Fragment | None
+PORTION = 100
+"""How many are written to before others may run, and what was written leaves."""
+
+Answer = ExecutionResult | Encoded | None
 """Encoded where it can be sent to everyone. One with errors cannot, since they name the request that they came up in.
 None where nothing of the batch is to be seen."""
+
+Write = Callable[[Encoded], Coroutine[Any, Any, None] | None]
+"""Begins to write a payload to one client. What is left to be awaited, if anything is."""
 
 
 class Audience:
@@ -49,7 +55,7 @@ class Audience:
         self._refresh = refresh
         self._deadline = deadline.total_seconds()
 
-    async def payloads(self, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Payload, None]:
+    async def payloads(self, batches: Subscription) -> AsyncGenerator[Payload | Encoded, None]:
         """What one of the subscriptions is sent. Raises Refused when it fails."""
         try:
             async with aclosing(batches):
@@ -59,25 +65,25 @@ class Audience:
                     if isinstance(answer, ExecutionResult):
                         yield result_payload(answer.data, answer.errors)
                     elif answer is not None:
-                        yield cast("Payload", answer)
+                        yield answer
         except TimeoutError as error:
             late = f"An event took longer than {self._deadline:g} s: go on behind the last one that you were told of."
             raise Refused(504, [error_of(late, TIMEOUT)]) from error
         except Exception as error:
             raise Refused(500, exception_errors(error, "graphql.subscribe")) from error
 
-    def _answer(self, batch: Batch) -> Awaitable[Answer]:
-        """The answer for a batch, executed unless another one has done so, or is about to.
-
-        It runs in a task of its own: who began it may leave, and the others still wait for it.
-        """
-        made = batch.made
-        if made is None:
-            return self._execute(batch)
-        task: asyncio.Task[Answer] | None = made.get(self)
-        if task is None:
-            task = made[self] = asyncio.create_task(self._execute(batch))
+    def execution(self, batch: Batch, made: dict[Any, Any]) -> Execution:
+        """The one for a batch, begun unless another one has done so; `made` is what the batch has of that."""
+        execution: Execution | None = made.get(self)
+        if execution is None:
+            execution = made[self] = Execution(self._execute(batch))
             asyncio.get_running_loop().call_later(SHARED_FOR.total_seconds(), made.pop, self, None)
+        return execution
+
+    def _answer(self, batch: Batch) -> Awaitable[Answer]:
+        if batch.made is None:
+            return self._execute(batch)
+        task = self.execution(batch, batch.made).task
         return task if task.done() else asyncio.shield(task)
 
     async def _execute(self, batch: Batch) -> Answer:
@@ -92,7 +98,103 @@ class Audience:
             if one.is_awaitable(result):
                 result = await result
         done = cast("ExecutionResult", result)
-        return done if done.errors else orjson.Fragment(encode_json(result_payload(done.data, None)))
+        return done if done.errors else Encoded(result_payload(done.data, None))
+
+
+class Execution:
+    """One execution of a batch, in a task of its own: who began it may leave, and the others still wait for it."""
+
+    __slots__ = ("_waiting", "task")
+
+    def __init__(self, work: Coroutine[Any, Any, Answer]) -> None:
+        self.task = asyncio.create_task(work)
+        self._waiting: deque[Member] = deque()
+
+    def tell_later(self, member: Member) -> None:
+        """Deliver it to the member when it is there."""
+        if not self._waiting:
+            self.task.add_done_callback(self._tell)
+        self._waiting.append(member)
+
+    def _tell(self, _: object = None) -> None:
+        for _ in range(min(PORTION, len(self._waiting))):
+            self._waiting.popleft().told(self.task)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._tell)
+
+
+class Member(AsyncIterator[Payload | Encoded]):
+    """One subscription of an audience: what it is sent, to be iterated once and closed by `aclose`.
+
+    Its guarantees are those of the iteration. What is written in place of an iteration that waits is what it would get
+    next, and anything but a payload that can be sent to everyone is left to it.
+    """
+
+    __slots__ = ("_audience", "_batches", "_payloads", "_rest", "_write")
+
+    def __init__(self, audience: Audience, batches: Subscription) -> None:
+        self._audience = audience
+        self._batches = batches
+        self._payloads = audience.payloads(batches)
+        self._write: Write
+        self._rest: asyncio.Task[None] | None = None
+
+    async def __anext__(self) -> Payload | Encoded:
+        return await self._payloads.__anext__()
+
+    async def aclose(self) -> None:
+        """Leave the audience; what is still being written is given up."""
+        if self._rest is not None:
+            self._rest.cancel()
+        await self._payloads.aclose()
+
+    def write_by(self, write: Write) -> None:
+        """From now on, write what comes while the iteration waits, which then goes on waiting."""
+        self._write = write
+        self._batches.deliver_by(self._deliver)
+
+    def told(self, task: asyncio.Task[Answer]) -> None:
+        """The execution that the member waited for has ended."""
+        if self._tell(task):
+            self._batches.settle(delivered=True)
+
+    def _deliver(self, batch: Batch) -> bool:
+        execution = self._audience.execution(batch, cast("dict[Any, Any]", batch.made))
+        if execution.task.done():
+            return self._tell(execution.task)
+        execution.tell_later(self)
+        return False
+
+    def _tell(self, task: asyncio.Task[Answer]) -> bool:
+        """Whether that is done. If not, it goes on, or is left to the iteration."""
+        if not task.cancelled() and task.exception() is None and self._batches.waits:
+            answer = task.result()
+            if answer is None:
+                return True
+            if isinstance(answer, Encoded):
+                return self._written(answer)
+        self._batches.settle(delivered=False)
+        return False
+
+    def _written(self, answer: Encoded) -> bool:
+        try:
+            rest = self._write(answer)
+        except Exception:  # the iteration comes upon it as well, and raises it where it is handled
+            self._batches.settle(delivered=False)
+            return False
+        if rest is None:
+            return True
+        self._rest = asyncio.create_task(rest)
+        self._rest.add_done_callback(self._on_rest_written)
+        return False
+
+    def _on_rest_written(self, rest: asyncio.Task[None]) -> None:
+        self._rest = None
+        self._batches.settle(delivered=not rest.cancelled() and rest.exception() is None)
+
+
+Payloads = AsyncGenerator[Payload, None] | Member
+"""What an operation is answered, one by one."""
 
 
 class Audiences:
@@ -108,8 +210,8 @@ class Audiences:
 
     def join(
         self, operation: Operation, request: GraphQLRequest, executor: Executor[Any], source: Source[Any]
-    ) -> Audience:
-        """The audience that a subscription belongs to. Its executor serves those who come after it as well."""
+    ) -> Member:
+        """The subscription, in the audience that it belongs to. Its executor serves those who come later as well."""
         place = _place_variable(operation)
         variables = {name: value for name, value in request.variables.items() if name != place}
         rest = json.dumps([variables, request.extensions], sort_keys=True)
@@ -117,7 +219,7 @@ class Audiences:
         audience = self._audiences.get(key)
         if audience is None:
             audience = self._audiences[key] = Audience(executor, source, self._refresh, self._deadline)
-        return audience
+        return Member(audience, source.batches)
 
 
 def _place_variable(operation: Operation) -> str | None:

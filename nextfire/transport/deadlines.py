@@ -1,10 +1,10 @@
 """Deadlines that cost nothing where there is nothing to wait for."""
 
 import asyncio
-from collections.abc import Coroutine, Generator
-from functools import partial
-from types import coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
+
+from nextfire.transport.stepping import going_on
 
 T = TypeVar("T")
 
@@ -25,28 +25,8 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
         return result
     try:
         async with asyncio.timeout(seconds) as limit:
-            return await _going_on(work, waits_for)
+            return await going_on(work, waits_for)
     except TimeoutError:
         if limit.expired():
             raise Expired from None
         raise
-
-
-@coroutine
-def _going_on(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
-    """The rest of a coroutine that waits already: what `await` does with one that does not yet."""
-    while True:
-        try:
-            sent = yield waits_for
-        except GeneratorExit:
-            work.close()
-            raise
-        except BaseException as error:
-            go_on = partial(work.throw, error)
-        else:
-            go_on = partial(work.send, sent)
-        try:
-            waits_for = go_on()
-        except StopIteration as done:
-            result: T = done.value
-            return result

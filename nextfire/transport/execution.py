@@ -23,7 +23,7 @@ from graphql.execution import (
     map_source_to_response_event,
 )
 
-from nextfire.transport.audiences import Audiences
+from nextfire.transport.audiences import Audiences, Payloads
 from nextfire.transport.documents import Documents, Operation
 from nextfire.transport.frames import IncrementalFrames, Payload, result_payload
 from nextfire.transport.masking import (
@@ -111,9 +111,7 @@ class Engine:
         done = cast("ExecutionResult", result)
         return result_payload(done.data, done.errors) | self._extensions(operation, request)
 
-    async def subscribe(
-        self, operation: Operation, request: GraphQLRequest, context: Any
-    ) -> AsyncGenerator[Payload, None]:
+    async def subscribe(self, operation: Operation, request: GraphQLRequest, context: Any) -> Payloads:
         """The payloads of a subscription, one for each event. Raises Refused when it fails to start, or fails."""
         executor = self._executor(operation, request, context)
         source = create_source_event_stream(executor)
@@ -122,8 +120,7 @@ class Engine:
         if isinstance(source, ExecutionResult):
             raise Refused(422, field_errors(source.errors or [], "graphql.subscribe"))
         if isinstance(source, Source):
-            audience = self._audiences.join(operation, request, executor, source)
-            return audience.payloads(source.batches)
+            return self._audiences.join(operation, request, executor, source)
         return self._events(executor, cast("AsyncIterable[Any]", source))
 
     def _executor(

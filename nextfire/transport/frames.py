@@ -1,12 +1,14 @@
-"""The payloads of an operation whose result comes in parts.
+"""The payloads of an operation, and those of one whose result comes in parts.
 
-The format is that of graphql-js 17 (`pending`, `incremental` with `id` and `subPath`, `completed`). Each part also
-carries its whole `path` and its `label`, which is what clients of the older format merge by.
+The format of the parts is that of graphql-js 17 (`pending`, `incremental` with `id` and `subPath`, `completed`). Each
+also carries its whole `path` and its `label`, which is what clients of the older format merge by.
 """
 
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
+import orjson
 from graphql import GraphQLError
 from graphql.execution import InitialIncrementalExecutionResult, SubsequentIncrementalExecutionResult
 from graphql.execution.types import CompletedResult, IncrementalResult, PendingResult
@@ -15,6 +17,38 @@ from nextfire.transport.masking import JsonError, field_errors
 
 Payload = dict[str, Any]
 """One response object, ready to be written as JSON."""
+
+
+class Encoded:
+    """A response object that is JSON already, for all who are sent the same, with the frames that it was sent in."""
+
+    __slots__ = ("_framed", "_text", "json")
+
+    def __init__(self, payload: Payload) -> None:
+        self.json = encode_json(payload)
+        self._framed: dict[tuple[bytes, bytes], bytes] = {}
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = self.json.decode()
+        return self._text
+
+    def between(self, before: bytes, after: bytes) -> bytes:
+        """The JSON with this around it, made once for each way of framing."""
+        framed = self._framed.get((before, after))
+        if framed is None:
+            framed = self._framed[before, after] = before + self.json + after
+        return framed
+
+
+def encode_json(payload: Payload) -> bytes:
+    """A payload as JSON. Integers beyond 64 bits, which orjson refuses, are written too."""
+    try:
+        return orjson.dumps(payload)
+    except orjson.JSONEncodeError:
+        return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def result_payload(data: Any, errors: list[GraphQLError] | None) -> Payload:

@@ -5,7 +5,7 @@ Each function of this module does one step: method, content type, body, then the
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, NoReturn, cast
 
@@ -14,17 +14,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from nextfire.transport.admission import Admission, Ticket
+from nextfire.transport.audiences import Payloads
 from nextfire.transport.bounds import Bounds
 from nextfire.transport.deadlines import Expired, within
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
-from nextfire.transport.frames import Payload, only
+from nextfire.transport.frames import Payload, encode_json, only
 from nextfire.transport.masking import BAD_REQUEST, exception_errors
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
 from nextfire.transport.origins import Origins
 from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import GraphQLRequest, request_of_body, request_of_query_string
-from nextfire.transport.streaming import StreamedResponse, Watch, encode_json
+from nextfire.transport.streaming import StreamedResponse, Watch
 from services.errors import NextfireError
 
 PARTIAL_SUCCESS = 294
@@ -134,7 +135,7 @@ class HTTPHandler:
                 raise _too_large(most)
         return bytes(body)
 
-    def _stream(self, payloads: AsyncGenerator[Payload, None], media_type: str, watch: Watch | None = None) -> Response:
+    def _stream(self, payloads: Payloads, media_type: str, watch: Watch | None = None) -> Response:
         return StreamedResponse(payloads, media_type, self._bounds.heartbeat, watch)
 
     def _single(self, payload: Payload, media_type: str, status: int) -> Response:

@@ -1,37 +1,31 @@
 """Payloads as a body that is written piece by piece: multipart/mixed and server-sent events.
 
-A thousand streams are written to for one event, so nothing is made for each payload: no task, no timer. What ends a
-stream from outside interrupts the one task that writes it.
+A thousand streams are written to for one event, so nothing is made for each payload: no task, no timer. While a stream
+waits for an event, the event is written in its place, and its task is not even woken. What ends a stream from outside
+interrupts that task.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from functools import partial
+from typing import Any, NoReturn
 
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from nextfire.transport.frames import Payload
+from nextfire.transport.audiences import Member, Payloads
+from nextfire.transport.frames import Encoded, Payload, encode_json
 from nextfire.transport.masking import exception_errors
 from nextfire.transport.negotiation import MULTIPART, SSE
 from nextfire.transport.refusal import Refused
+from nextfire.transport.stepping import begun
 
 Watch = Callable[[], Awaitable[NoReturn]]
-
-
-def encode_json(payload: Payload) -> bytes:
-    """A payload as JSON. Integers beyond 64 bits, which orjson refuses, are written too."""
-    try:
-        return orjson.dumps(payload)
-    except orjson.JSONEncodeError:
-        return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class StreamedResponse(Response):
 
     def __init__(
         self,
-        payloads: AsyncGenerator[Payload, None],
+        payloads: Payloads,
         media_type: str,
         heartbeat: timedelta,
         watch: Watch | None = None,
@@ -107,6 +101,8 @@ class StreamedResponse(Response):
         async with aclosing(self._payloads):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._write(send, self._format.begin)
+            if isinstance(self._payloads, Member):
+                self._payloads.write_by(partial(self._begin_telling, send))
             try:
                 async with asyncio.TaskGroup() as group:
                     # A task of its own, since each step of this one passes through every middleware.
@@ -140,8 +136,18 @@ class StreamedResponse(Response):
                 if beat and clock() >= self._written_at + self._heartbeat:
                     await self._write(send, beat)
 
-    async def _tell(self, send: Send, payload: Payload) -> None:
-        await self._write(send, b"".join((self._format.before, encode_json(payload), self._format.after)))
+    async def _tell(self, send: Send, payload: Payload | Encoded) -> None:
+        await self._write(send, self._framed(payload))
+
+    def _begin_telling(self, send: Send, payload: Encoded) -> Coroutine[Any, Any, None] | None:
+        """What is left to be awaited, if anything is."""
+        return begun(self._write(send, self._framed(payload)))
+
+    def _framed(self, payload: Payload | Encoded) -> bytes:
+        before, after = self._format.before, self._format.after
+        if isinstance(payload, Encoded):
+            return payload.between(before, after)
+        return b"".join((before, encode_json(payload), after))
 
     async def _write(self, send: Send, piece: bytes) -> None:
         self._written_at = asyncio.get_running_loop().time()

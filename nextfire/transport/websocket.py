@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
@@ -21,12 +22,13 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as Slot
 
 from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
+from nextfire.transport.audiences import Member, Payloads
 from nextfire.transport.correlation import request_id
-from nextfire.transport.frames import Payload, only
+from nextfire.transport.frames import Encoded, Payload, encode_json, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Misfit, Refusal, Refused
 from nextfire.transport.requests import parse_json, request_of_value
-from nextfire.transport.streaming import encode_json
+from nextfire.transport.stepping import begun
 from services.errors import NextfireError, Unauthenticated
 
 if TYPE_CHECKING:
@@ -76,8 +78,12 @@ class SocketAdapter(ASGIWebSocketAdapter):
 
     async def send_json(self, message: Any) -> None:
         """Write a message. Raises SocketGone, which ends the handler, when nobody is there to read it."""
+        await self.send_text(encode_json(message).decode())
+
+    async def send_text(self, message: str) -> None:
+        """The same for a message that is JSON already."""
         try:
-            await self.ws.send_text(encode_json(message).decode())
+            await self.ws.send_text(message)
         except (WebSocketDisconnect, WebSocketDisconnected) as error:
             raise SocketGone from error
 
@@ -161,8 +167,10 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         try:
             with self.view.admission.ticket() as ticket:
                 async with aclosing(await self._payloads(operation, ticket)) as payloads:
+                    if isinstance(payloads, Member):
+                        payloads.write_by(partial(self._begin_next, _before_payload(operation.id)))
                     async for payload in payloads:
-                        await self._send(operation, {"type": "next", "payload": payload})
+                        await self._send_next(operation, payload)
                         del payload  # the next one may take days
             await self._send(operation, {"type": "complete"})
         except SocketGone:
@@ -174,7 +182,7 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         except Exception as error:  # the last place where an error can still be masked
             await self._send_error(operation, exception_errors(error, "graphql.websocket"))
 
-    async def _payloads(self, slot: Slot[Any, None], ticket: Ticket) -> AsyncGenerator[Payload, None]:
+    async def _payloads(self, slot: Slot[Any, None], ticket: Ticket) -> Payloads:
         """What the operation answers. Nothing of the request is kept, for a subscription can last for days."""
         request, slot.variables = request_of_value(slot.variables), None
         engine, websocket = self.view.engine, self.websocket.ws
@@ -187,12 +195,27 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         except Misfit as misfit:
             raise await self.view.admission.told(misfit, context, websocket) from None
 
+    async def _send_next(self, operation: Slot[Any, None], payload: Payload | Encoded) -> None:
+        if isinstance(payload, Encoded):
+            await self.websocket.send_text(f"{_before_payload(operation.id)}{payload.text}}}")
+        else:
+            await self._send(operation, {"type": "next", "payload": payload})
+
+    def _begin_next(self, before: str, payload: Encoded) -> Coroutine[Any, Any, None] | None:
+        """What is left to be awaited, if anything is."""
+        return begun(self.websocket.send_text(f"{before}{payload.text}}}"))
+
     async def _send_error(self, operation: Slot[Any, None], errors: list[JsonError]) -> None:
         with suppress(SocketGone):
             await self._send(operation, {"type": "error", "payload": errors})
 
     async def _send(self, operation: Slot[Any, None], message: dict[str, Any]) -> None:
         await operation.send_operation_message(cast("Any", {"id": operation.id, **message}))
+
+
+def _before_payload(identifier: str) -> str:
+    """The `next` message of an operation up to its payload, after which it only has to be closed."""
+    return f'{{"id":{json.dumps(identifier)},"type":"next","payload":'
 
 
 def _fault(message: object) -> str | None:

@@ -1,7 +1,7 @@
 """One execution for all subscriptions that are answered alike, and none of it for any other."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 import orjson
 import pytest
 
+from nextfire.transport.audiences import Payloads
 from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.execution import Engine
-from nextfire.transport.frames import Payload
+from nextfire.transport.frames import Encoded, encode_json
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
 from resolvers.context import Context
@@ -92,7 +93,7 @@ async def fired(api: Api) -> None:
 @asynccontextmanager
 async def subscribed(
     engine: Engine, *callers: Api, document: str = DOCUMENT, variables: Any = None
-) -> AsyncIterator[list[AsyncGenerator[Payload, None]]]:
+) -> AsyncIterator[list[Payloads]]:
     """A subscription for each caller, with its own variables where a list of them is given."""
     given = variables if isinstance(variables, list) else [variables or {}] * len(callers)
     async with AsyncExitStack() as stack:
@@ -105,7 +106,7 @@ async def subscribed(
 
 
 @asynccontextmanager
-async def next_of(api: Api, streams: list[AsyncGenerator[Payload, None]]) -> AsyncIterator[list[asyncio.Task[Any]]]:
+async def next_of(api: Api, streams: list[Payloads]) -> AsyncIterator[list[asyncio.Task[Any]]]:
     """The next payload of each as a task, once all of them wait at the tail of the log."""
     before = api.services.feed.live
     tasks = [asyncio.create_task(decoded(stream)) for stream in streams]
@@ -118,9 +119,10 @@ async def next_of(api: Api, streams: list[AsyncGenerator[Payload, None]]) -> Asy
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def decoded(stream: AsyncGenerator[Payload, None]) -> Any:
+async def decoded(stream: Payloads) -> Any:
     async with asyncio.timeout(PATIENCE):
-        return orjson.loads(orjson.dumps(await anext(stream)))
+        payload = await anext(stream)
+    return orjson.loads(payload.json if isinstance(payload, Encoded) else encode_json(payload))
 
 
 async def test_a_hundred_subscribers_cost_one_execution(api: Api) -> None:

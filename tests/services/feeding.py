@@ -1,7 +1,7 @@
 """What the tests of the feed share: writing events, running its tasks, and breaking the connection to Postgres."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from services.database import Database
 from services.event_log import append
 from services.feed import Feed
-from services.feed_batch import BATCH, Batch
+from services.feed_batch import BATCH
 from services.feed_event import Event, EventKind
+from services.feed_subscription import Subscription
 from services.wakeup import Listener, Notifier
 from tests.waiting import PATIENCE
 
@@ -113,7 +114,7 @@ class Stage:
 
     def subscribe(
         self, after: str | None, *, account_id: str = ACCOUNT, matches: Callable[[Event], bool] = lambda _: True
-    ) -> AsyncGenerator[Batch, None]:
+    ) -> Subscription:
         return self.feed.subscribe(account_id=account_id, kind=EventKind.FIRE_STATUS, matches=matches, after=after)
 
     async def commit(self, *numbers: int, account_id: str = ACCOUNT) -> None:
@@ -141,7 +142,7 @@ def number(event: Event) -> int:
     return int(event.payload["number"])
 
 
-async def read(batches: AsyncGenerator[Batch, None], count: int) -> list[int]:
+async def read(batches: Subscription, count: int) -> list[int]:
     """The next `count` numbers, or a few more where the last batch holds more."""
     numbers: list[int] = []
     async with asyncio.timeout(PATIENCE):

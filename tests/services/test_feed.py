@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -11,8 +11,8 @@ from structlog.testing import capture_logs
 
 from services.errors import CursorExpired, InvalidInput
 from services.event_log import EventLog
-from services.feed_batch import Batch
 from services.feed_event import Cursor
+from services.feed_subscription import Subscription
 from tests.services.feeding import Stage, connected, number, read, staged, until, write
 
 
@@ -22,7 +22,7 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
         yield stage
 
 
-async def come_to_the_tail(stage: Stage, *subscribers: AsyncGenerator[Batch, None]) -> None:
+async def come_to_the_tail(stage: Stage, *subscribers: Subscription) -> None:
     """Have each wait for an event, so that it gets the last one from its queue rather than from the log."""
     for _ in range(2):
         reading = [asyncio.create_task(read(batches, 1)) for batches in subscribers]
