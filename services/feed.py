@@ -52,7 +52,7 @@ CATCH_UP_READS = 2
 """How many subscribers read the log at the same time: a crowd that reconnects must not take the whole
 pool."""
 
-FAN_OUT_SLICE = 1_000
+FAN_OUT_SLICE = 200
 """After how many events looked at, or subscribers served, the tailer lets others run."""
 
 FIRST_RETRY = timedelta(milliseconds=100)

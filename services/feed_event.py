@@ -1,12 +1,14 @@
-"""The values of the event log behind the subscriptions."""
+"""The values of the event log behind the subscriptions.
+
+Tuples, since they come by the ten thousand: as dataclasses they take three times as long to make and to compare.
+"""
 
 import binascii
 import struct
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from services.errors import InvalidInput
@@ -26,8 +28,7 @@ class EventKind(StrEnum):
     SCHEDULE_CHANGED = "SCHEDULE_CHANGED"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Cursor:
+class Cursor(NamedTuple):
     """A place in the event log: just after the event with this transaction id and event id.
 
     Only cursors of one epoch, which is one history of one database, can be compared.
@@ -61,8 +62,7 @@ def malformed_cursor() -> InvalidInput:
     return InvalidInput.of("This is no cursor of this server: pass one that you got from it, unchanged.", "after")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One event of the log.
 
     The payload of FIRE_STATUS holds `status`, `previous` (or None), `trigger` and `fireAt` (RFC 3339, UTC),
