@@ -165,7 +165,7 @@ async def api_services(base: Foundation) -> AsyncIterator[Services]:
     """What the resolvers call, with the tailer of the event log running."""
     database, notifier, registrations = base.database, base.notifier, base.authority.registrations
     # Its own pool: mutations that wait for a lock must not hold up subscribers, nor these the mutations.
-    feed_database = database_of(base.settings, pool_size=FEED_POOL_SIZE, readers=0)
+    feed_database = database_of(base.settings, pool_size=FEED_POOL_SIZE, readers=FEED_POOL_SIZE)
     feed = Feed(feed_database, base.listener)
     async with closing(feed_database), in_background(feed.run()):
         yield Services(

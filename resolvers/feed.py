@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from resolvers import paging, permissions, runs
@@ -20,8 +21,7 @@ from services.schedule_statements import ScheduleFilter
 _STATUSES = {each.value: each for each in RunStatus}
 
 
-@dataclass(frozen=True, slots=True)
-class FireEvent:
+class FireEvent(NamedTuple):
     """A run came to a status. `run` is as it is now, which may be further on."""
 
     cursor: str
@@ -81,11 +81,11 @@ async def of_run(context: Context, run: Run, asked: paging.Slice) -> paging.List
 def fire_event(event: Event, run: Run) -> FireEvent:
     previous = event.payload["previous"]
     return FireEvent(
-        cursor=event.cursor.encode(),
-        at=event.at,
-        status=_STATUSES[event.payload["status"]],
-        previous=_STATUSES[previous] if previous else None,
-        run=run,
+        event.cursor.encode(),
+        event.at,
+        _STATUSES[event.payload["status"]],
+        _STATUSES[previous] if previous else None,
+        run,
     )
 
 

@@ -360,9 +360,15 @@ class FireStatusEvent:
 
     @classmethod
     def of(cls, event: feed.FireEvent) -> "FireStatusEvent":
-        return cls(
-            cursor=event.cursor, at=event.at, status=event.status, previous=event.previous, run=Run.of(event.run)
-        )
+        made = cls.__new__(cls)
+        made.__dict__ = {
+            "cursor": event.cursor,
+            "at": event.at,
+            "status": event.status,
+            "previous": event.previous,
+            "run": Run.of(event.run),
+        }
+        return made
 
 
 @strawberry.type(description="One page of what has happened to a run, read from the event log in Postgres.")

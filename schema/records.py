@@ -199,7 +199,7 @@ class RunRecord(Node):
             "finished_at": value.finished_at,
             "latency_ms": value.latency_ms,
             "temporal_workflow_id": value.temporal_workflow_id,
-            "interventions": [RunIntervention.of(each) for each in value.interventions],
+            "interventions": [RunIntervention.of(each) for each in value.interventions] if value.interventions else [],
             "value": value,
         }
         return made

@@ -11,22 +11,23 @@ events of the new ones.
 """
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, TextClause, func, select, text
-from sqlalchemy.dialects.postgresql import JSONB
+from asyncpg import Record
+from sqlalchemy import Text, Uuid, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.database import Database
 from services.errors import CursorExpired, Unavailable
 from services.feed_event import Cursor, Event, EventKind, malformed_cursor
+from services.statements import Statement
 from services.tables import events
 
-READ_TIMEOUT = timedelta(seconds=3)
+READ_TIMEOUT = timedelta(seconds=6)
+"""For a connection that turns out to be lost, and then another one."""
 SPAN = 2_000
 """How many rows one statement looks through: an account with few events in a long log costs many quick
 statements instead of one that runs into its time limit, and never gets further."""
@@ -57,16 +58,17 @@ _EPOCH = """
     ) END
 """
 
-_END = text(f"""
+_END_TEXT = f"""
     SELECT {_EPOCH} AS epoch, coalesce(last.xid, '0') AS xid, coalesce(last.id, 0) AS id
     FROM (VALUES (0)) AS always
     LEFT JOIN (
         SELECT xid, id FROM events WHERE xid < pg_snapshot_xmin(pg_current_snapshot())
         ORDER BY xid DESC, id DESC LIMIT 1
     ) AS last ON true
-""")  # noqa: S608 - a constant
+"""  # noqa: S608 - a constant
+_END = Statement(text(_END_TEXT))
 
-_AFTER = text(f"""
+_AFTER_TEXT = f"""
     WITH span AS (
         SELECT id, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at
         FROM events
@@ -105,16 +107,26 @@ _AFTER = text(f"""
     SELECT log.*, found.*
     FROM log LEFT JOIN found ON true
     ORDER BY found.xid, found.id
-""").columns(payload=JSONB())  # noqa: S608 - a constant
+"""  # noqa: S608 - a constant
+_AFTER = Statement(text(_AFTER_TEXT))
 
-_OF_RUN = text(f"""
+_OF_RUN_TEXT = f"""
     SELECT {_EPOCH} AS epoch, id, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at
     FROM events
     WHERE run_id = :run_id AND account_id = :account_id AND kind = 'FIRE_STATUS'
         AND (xid, id) > (CAST(:xid AS xid8), CAST(:id AS bigint))
         AND xid < pg_snapshot_xmin(pg_current_snapshot())
     ORDER BY xid, id LIMIT :limit
-""").columns(payload=JSONB())  # noqa: S608 - a constant
+"""  # noqa: S608 - a constant
+_OF_RUN = Statement(text(_OF_RUN_TEXT))
+
+_COUNT_OF_RUN = Statement(
+    select(func.count()).where(
+        events.c.run_id == bindparam("run_id", type_=Uuid),
+        events.c.account_id == bindparam("account_id", type_=Text),
+        events.c.kind == EventKind.FIRE_STATUS.value,
+    )
+)
 
 # The newest of the rows to go stays, emptied, as the mark of how far the log reaches back: so the mark needs
 # no place of its own, and the log never becomes empty, which would look like one that was never written.
@@ -183,7 +195,10 @@ async def append(
 
 
 class EventLog:
-    """Reads and prunes the log. Every method raises `Unavailable` where Postgres does not answer in time."""
+    """Reads the log, by the database's `reads`, and prunes it.
+
+    Every method raises `Unavailable` where Postgres does not answer in time.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -191,7 +206,7 @@ class EventLog:
     async def end(self) -> Cursor:
         """The end of the log, as far as it can be read now."""
         (row,) = await self._rows(_END, {})
-        return Cursor(_unsigned(row.epoch), row.xid, row.id)
+        return Cursor(_unsigned(row["epoch"]), row["xid"], row["id"])
 
     async def after(
         self,
@@ -214,15 +229,15 @@ class EventLog:
         parameters = {"xid": cursor.xid, "id": cursor.id, "limit": limit, "span": span}
         rows = await self._rows(_AFTER, {**parameters, "account_id": account_id, "kind": kind})
         log = rows[0]
-        if _unsigned(log.epoch) != cursor.epoch or log.is_pruned:
+        if _unsigned(log["epoch"]) != cursor.epoch or log["is_pruned"]:
             raise CursorExpired
-        if log.is_future:
+        if log["is_future"]:
             raise malformed_cursor()
-        found = [_to_event(cursor.epoch, row) for row in rows if row.xid is not None]
+        found = [_to_event(cursor.epoch, row) for row in rows] if log["xid"] is not None else []
         if len(found) == limit:
-            return Page(found, found[-1].cursor, False, log.lag)
-        last = Cursor(cursor.epoch, log.last_xid, log.last_id) if log.looked_through else cursor
-        return Page(found, last, log.looked_through < span, log.lag)
+            return Page(found, found[-1].cursor, False, log["lag"])
+        last = Cursor(cursor.epoch, log["last_xid"], log["last_id"]) if log["looked_through"] else cursor
+        return Page(found, last, log["looked_through"] < span, log["lag"])
 
     async def of_run(self, account_id: str, run_id: UUID, *, after: Cursor | None, limit: int) -> list[Event]:
         """The next events of one run after the cursor, at most `limit`; those that were pruned are gone.
@@ -232,19 +247,17 @@ class EventLog:
         """
         place = {"xid": after.xid if after else 0, "id": after.id if after else 0}
         parameters = {"account_id": account_id, "run_id": run_id, "limit": limit, **place}
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_OF_RUN, parameters)).all()
-        if after is not None and rows and _unsigned(rows[0].epoch) != after.epoch:
+        rows = await self._database.reads.rows(_OF_RUN, parameters)
+        epoch = _unsigned(rows[0]["epoch"]) if rows else None
+        if after is not None and epoch not in (None, after.epoch):
             raise CursorExpired
-        return [_to_event(_unsigned(row.epoch), row) for row in rows]
+        return [_to_event(epoch, row) for row in rows] if epoch is not None else []
 
     async def count_of_run(self, account_id: str, run_id: UUID) -> int:
         """How many events of the run are kept."""
-        query = select(func.count()).where(
-            events.c.run_id == run_id, events.c.account_id == account_id, events.c.kind == EventKind.FIRE_STATUS
-        )
-        async with self._database.read() as connection:
-            return int((await connection.execute(query)).scalar_one())
+        values = {"run_id": run_id, "account_id": account_id}
+        (row,) = await self._database.reads.rows(_COUNT_OF_RUN, values)
+        return int(row[0])
 
     async def prune(self, older_than: timedelta) -> int:
         """Delete the events that are older than this; cursors from before them expire. The number of deleted
@@ -268,19 +281,19 @@ class EventLog:
             if mark.deleted < PRUNE_BATCH - 1:
                 return total
 
-    async def _rows(self, statement: TextClause | Any, parameters: dict[str, Any]) -> Sequence[Row[Any]]:
+    async def _rows(self, statement: Statement, parameters: dict[str, Any]) -> list[Record]:
         try:
-            async with asyncio.timeout(READ_TIMEOUT.total_seconds()), self._database.read() as connection:
-                rows = (await connection.execute(statement, parameters)).all()
+            async with asyncio.timeout(READ_TIMEOUT.total_seconds()):
+                rows = await self._database.reads.rows(statement, parameters)
         except TimeoutError as error:
             raise Unavailable from error
-        if rows[0].epoch is None:
+        if rows[0]["epoch"] is None:
             raise Unavailable
         return rows
 
 
-def _to_event(epoch: int, row: Row[Any]) -> Event:
-    id_, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at = tuple(row)[-9:]
+def _to_event(epoch: int, row: Record) -> Event:
+    id_, xid, account_id, kind, schedule_id, run_id, agent_id, payload, at = row[-9:]
     return Event(Cursor(epoch, xid, id_), account_id, _KINDS[kind], schedule_id, run_id, agent_id, payload, at)
 
 

@@ -68,7 +68,7 @@ Place = tuple[str, EventKind, Cursor, int]
 class Feed:
     """Subscriptions to the event log. `run` has to be running for them to get anything.
 
-    Give it a `Database` of its own, of `1 + CATCH_UP_READS` connections: then mutations that wait for a lock cannot
+    Give it a `Database` of its own, of `1 + CATCH_UP_READS` readers: then mutations that wait for a lock cannot
     take its connections from it, and clients that reconnect cannot take those of the mutations.
     """
 

@@ -42,7 +42,6 @@ COLUMNS = [
     runs.c.temporal_workflow_id,
     runs.c.interventions,
 ]
-_NAMES = [column.name for column in COLUMNS]
 _TRIGGERS = {each.value: each for each in RunTrigger}
 _STATUSES = {each.value: each for each in RunStatus}
 _SKIP_REASONS: dict[str | None, SkipReason | None] = {None: None, **{each.value: each for each in SkipReason}}
@@ -82,16 +81,49 @@ def to_run(row: Row[Any]) -> Run:
 
 
 def run_of(values: Sequence[Any]) -> Run:
-    """The run with these values of `COLUMNS`."""
-    run = dict(zip(_NAMES, values, strict=True))
-    run["trigger"] = _TRIGGERS[run["trigger"]]
-    run["status"] = _STATUSES[run["status"]]
-    run["skip_reason"] = _SKIP_REASONS[run["skip_reason"]]
-    run["error"] = RunError.from_json(run["error"])
-    run["delivery_method"] = _METHODS[run["delivery_method"]]
-    stored = run["interventions"]
-    run["interventions"] = tuple(map(Intervention.from_json, stored)) if stored else ()
-    return Run(**run)
+    """The run with these values of `COLUMNS`, in the order of its attributes."""
+    (
+        id_,
+        account_id,
+        schedule_id,
+        agent_id,
+        trigger,
+        fire_at,
+        status,
+        skip_reason,
+        error,
+        delivery_method,
+        task_id,
+        attempt_count,
+        schedule_version,
+        note,
+        claimed_at,
+        delivered_at,
+        finished_at,
+        temporal_workflow_id,
+        interventions,
+    ) = values
+    return Run(
+        id_,
+        account_id,
+        schedule_id,
+        agent_id,
+        _TRIGGERS[trigger],
+        fire_at,
+        _STATUSES[status],
+        _SKIP_REASONS[skip_reason],
+        RunError.from_json(error) if error else None,
+        _METHODS[delivery_method],
+        task_id,
+        attempt_count,
+        schedule_version,
+        note,
+        claimed_at,
+        delivered_at,
+        finished_at,
+        temporal_workflow_id,
+        tuple(map(Intervention.from_json, interventions)) if interventions else (),
+    )
 
 
 def to_attempt(row: Row[Any]) -> Attempt:

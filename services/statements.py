@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Dialect, Select
+from sqlalchemy import Dialect, Select, TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
@@ -15,7 +15,7 @@ class Statement:
     Types convert nothing here: values are bound and come back as asyncpg has them, JSON as Python values.
     """
 
-    def __init__(self, query: Select[Any]) -> None:
+    def __init__(self, query: Select[Any] | TextClause) -> None:
         compiled = query.compile(dialect=DIALECT)
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
         self.sql = compiled.string

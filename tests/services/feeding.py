@@ -80,9 +80,9 @@ async def connected(database_url: str) -> AsyncIterator["asyncpg.Connection[asyn
 
 
 @asynccontextmanager
-async def opened(database_url: str, *, pool_size: int = 10) -> AsyncIterator[Database]:
-    """A pool for all but `reads`, closed at the end."""
-    database = Database(database_url, pool_size=pool_size, readers=0)
+async def opened(database_url: str, *, pool_size: int = 10, readers: int = 3) -> AsyncIterator[Database]:
+    """A pool for transactions, and the readers beside it, closed at the end."""
+    database = Database(database_url, pool_size=pool_size + readers, readers=readers)
     try:
         yield database
     finally:
@@ -128,7 +128,7 @@ async def staged(
 ) -> AsyncIterator[Stage]:
     async with (
         opened(database_url, pool_size=16) as writing,
-        opened(feed_url or database_url, pool_size=feed_pool) as reading,
+        opened(feed_url or database_url, pool_size=1, readers=feed_pool) as reading,
     ):
         listener = Listener(feed_url or database_url, health_interval=timedelta(milliseconds=100))
         notifier = Notifier(writing, listener)
