@@ -2,6 +2,7 @@
 made of them for one can serve the others."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 from services.event_log import Page
@@ -15,14 +16,16 @@ class Batch:
     """1 to `BATCH` events of one account and kind, in the order of the log.
 
     `made` is the place for what readers make of it. It goes with the batch, which is kept for as long as it waits in
-    somebody's queue. In a batch that nobody else has, it is None.
+    somebody's queue. In a batch that nobody else has, it is None. `following` is the one that was cut after it from the
+    same events, so that something can be made of that already.
     """
 
-    __slots__ = ("events", "made")
+    __slots__ = ("events", "following", "made")
 
     def __init__(self, events: Sequence[Event], made: dict[Any, Any] | None = None) -> None:
         self.events = events
         self.made = made
+        self.following: Batch | None = None
 
     def __iter__(self) -> Iterator[Event]:
         return iter(self.events)
@@ -47,7 +50,10 @@ class Batch:
 
 def batches_of(events: Sequence[Event]) -> list[Batch]:
     """The events cut into batches, for several readers."""
-    return [Batch(events[start : start + BATCH], {}) for start in range(0, len(events), BATCH)]
+    cut = [Batch(events[start : start + BATCH], {}) for start in range(0, len(events), BATCH)]
+    for batch, following in pairwise(cut):
+        batch.following = following
+    return cut
 
 
 class Stretch:

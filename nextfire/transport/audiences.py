@@ -60,7 +60,10 @@ class Audience:
         try:
             async with aclosing(batches):
                 async for batch in batches:
+                    if (following := batch.following) is not None and following.made is not None:
+                        self.execution(following, following.made)  # what it waits for comes meanwhile
                     answer = await self._answer(batch)
+                    del following
                     del batch  # the next one may take days
                     if isinstance(answer, ExecutionResult):
                         yield result_payload(answer.data, answer.errors)
@@ -108,6 +111,7 @@ class Execution:
 
     def __init__(self, work: Coroutine[Any, Any, Answer]) -> None:
         self.task = asyncio.create_task(work)
+        self.task.add_done_callback(_seen)
         self._waiting: deque[Member] = deque()
 
     def tell_later(self, member: Member) -> None:
@@ -121,6 +125,12 @@ class Execution:
             self._waiting.popleft().told(self.task)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._tell)
+
+
+def _seen(task: asyncio.Task[Answer]) -> None:
+    """Nobody may come for the answer; asyncio complains of an exception that nobody looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Member(AsyncIterator[Payload | Encoded]):
