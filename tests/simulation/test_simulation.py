@@ -56,8 +56,10 @@ def test_the_invariants_hold_after_any_steps(pools: Pools, first: int, record_pr
             violations.append(str(shortened(pools, found)))
     assert not violations, "\n\n".join(violations)
     record_property("figures", json.dumps([figures.faults, figures.counts]))
-    assert figures.counts["Due times with a run"] == figures.counts["Due times expected"] > 0
-    assert figures.faults.total() > 0
+    assert figures.counts["Due times with a run"] == figures.counts["Due times expected"]
+    if not SEED:  # one short seed may be so quiet
+        assert figures.counts["Due times expected"] > 0
+        assert figures.faults.total() > 0
 
 
 def test_a_seed_has_one_outcome(pools: Pools) -> None:
