@@ -17,8 +17,16 @@ from services.schedule import Schedule
 
 async def read(context: Context, schedule: Schedule, *, counters: bool) -> Live:
     """Strongly, where this operation has changed the schedule."""
-    fresh = schedule.id in context.refreshed
-    return await context.loaders.live.load(Wanted(schedule, fresh=fresh, counters=counters))
+    return await context.loaders.live.load(_wanted(context, schedule, counters=counters))
+
+
+async def read_all(context: Context, schedules: list[Schedule], *, counters: bool) -> list[Live]:
+    """As `read`, for each of them."""
+    return await context.loaders.live.load_many([_wanted(context, each, counters=counters) for each in schedules])
+
+
+def _wanted(context: Context, schedule: Schedule, *, counters: bool) -> Wanted:
+    return Wanted(schedule, fresh=schedule.id in context.refreshed, counters=counters)
 
 
 async def skips(context: Context, schedule: Schedule) -> tuple[datetime, ...]:
@@ -26,21 +34,41 @@ async def skips(context: Context, schedule: Schedule) -> tuple[datetime, ...]:
     return await context.loaders.skips.load(schedule.id) or ()
 
 
+async def all_skips(context: Context, schedules: list[Schedule]) -> list[tuple[datetime, ...]]:
+    """As `skips`, for each of them."""
+    found = await context.loaders.skips.load_many([each.id for each in schedules])
+    return [each or () for each in found]
+
+
 async def next_fires(
     context: Context, schedule: Schedule, values: LiveValues | None, first: int
+) -> list[datetime] | None:
+    """As `without_skips`, which are read."""
+    check_first(first)
+    return None if values is None else without_skips(schedule, values, await skips(context, schedule), first)
+
+
+def without_skips(
+    schedule: Schedule, values: LiveValues | None, skipped: tuple[datetime, ...], first: int
 ) -> list[datetime] | None:
     """Temporal's times, then those worked out from the definition, without the skipped ones.
 
     None where Temporal told nothing. Raises `InvalidInput`.
     """
-    if not 1 <= first <= MAX_SIZE:
-        raise InvalidInput.of(f"From 1 to {MAX_SIZE}; this is {first}.", "first")
+    check_first(first)
     if values is None:
         return None
+    if not skipped and len(values.next_fires) >= first:
+        return [*values.next_fires[:first]]
     spec = compile_cadence(schedule.cadence)
-    skipped = await skips(context, schedule)
     to_come = chain(values.next_fires, _beyond(schedule, values, spec))
     return list(islice((at for at in to_come if not _is_skipped(spec, at, skipped)), first))
+
+
+def check_first(first: int) -> None:
+    """Raises `InvalidInput`."""
+    if not 1 <= first <= MAX_SIZE:
+        raise InvalidInput.of(f"From 1 to {MAX_SIZE}; this is {first}.", "first")
 
 
 def _beyond(schedule: Schedule, values: LiveValues, spec: Spec) -> Iterator[datetime]:

@@ -1,14 +1,15 @@
 """Selection sets as Python functions.
 
 `Compiler` makes of a selection set a function that takes an object and answers the dictionary of its plain fields, or
-raises where anything is not as expected. Fields that are not plain are holes in it, filled by the executor.
+raises where anything is not as expected. Fields that are read together for many objects are named to the list that it
+takes as well; all others that are not plain are holes, filled by the executor.
 
 The source is made of fixed text, of attribute names, and of response names as literals, each checked to be a name;
 everything else is a global of the function.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
@@ -17,6 +18,8 @@ from typing import Any
 from graphql import (
     GraphQLBoolean,
     GraphQLEnumType,
+    GraphQLError,
+    GraphQLField,
     GraphQLID,
     GraphQLInt,
     GraphQLLeafType,
@@ -26,17 +29,22 @@ from graphql import (
     GraphQLOutputType,
     GraphQLString,
     Undefined,
+    VariableNode,
     is_abstract_type,
     is_leaf_type,
     is_object_type,
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
+from graphql.execution.values import get_argument_values
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
+from strawberry.types.field import StrawberryField
 
 from schema.fields import NOT_READ
-from schema.plain_fields import KNOWN_CLASSES, Attribute, Method, PlainFields, Ready
+from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
 
-Make = Callable[[Any], Any]
+Waiting = list[tuple["Part", Any, dict[str, Any]]]
+"""Fields that are read together, each with an object that has it and the dictionary that it goes to."""
+Make = Callable[[Any, Waiting], Any]
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
@@ -65,9 +73,22 @@ class Hole:
     method: Method | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """A field whose values are read together for all objects that have it. `make` completes each of them."""
+
+    key: str
+    parent: GraphQLObjectType
+    details: FieldDetailsList
+    field: StrawberryField
+    call: Callable[..., Awaitable[list[Any]]]
+    arguments: dict[str, Any]
+    make: Make
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The fields that are selected on one object type."""
+    """The fields that are selected on one object type. One with holes has no fields that are read together."""
 
     type: GraphQLObjectType
     make: Make
@@ -103,20 +124,35 @@ class Compiler:
         classes = self._fields.classes(type_)
         if not classes or any(is_strange(details) for details in grouped.values()):
             return None
+        if not all(map(_NAME.fullmatch, grouped)):
+            return None
+        selection, reads_together = self._selection(type_, classes, grouped, together=True)
+        if reads_together and (selection is None or selection.holes):
+            selection, _ = self._selection(type_, classes, grouped, together=False)
+        return selection
+
+    def _selection(
+        self, type_: GraphQLObjectType, classes: frozenset[type], grouped: GroupedFieldSet, *, together: bool
+    ) -> tuple[Selection | None, bool]:
+        """The selection, and whether it has fields that are read together."""
         source = Source()
         source.add(f"    if v.__class__ not in {source.constant(classes)}: raise Unexpected")
         source.add(f"    if getattr(v, {TYPE_CAST_ATTRIBUTE!r}, None) is not None: raise Unexpected")
-        entries, holes = [], []
+        entries, parts, holes = [], [], []
         for number, (key, details) in enumerate(grouped.items()):
-            if not _NAME.fullmatch(key):
-                return None
             entry = self._entry(source, type_, details, f"a{number}")
             entries.append(f"{key!r}: {entry}")
-            if entry == "None":
+            if entry != "None":
+                continue
+            part = self._part(type_, key, details) if together else None
+            if part is not None:
+                parts.append(f"    w.append(({source.constant(part)}, v, made))")
+            else:
                 holes.append(self._hole(type_, key, details))
         if len(holes) == len(grouped) and not any(hole.method for hole in holes):
-            return None
-        return Selection(type_, source.function([f"    return {{{', '.join(entries)}}}"]), tuple(holes))
+            return None, bool(parts)
+        make = source.function([f"    made = {{{', '.join(entries)}}}", *parts, "    return made"])
+        return Selection(type_, make, tuple(holes)), bool(parts)
 
     def _entry(self, source: "Source", parent: GraphQLObjectType, details: FieldDetailsList, name: str) -> str:
         """The expression for a field's value; `None` for one that is to be filled in."""
@@ -133,6 +169,14 @@ class Compiler:
             ]
         elif isinstance(how, Method) and how.is_plain:
             read = [f"    {name} = {source.constant(how.call)}(v)"]
+        elif (
+            isinstance(how, Known) and self._ready and (given := _constants(parent, how.arguments, details)) is not None
+        ):
+            arguments = f", **{source.constant(given)}" if given else ""
+            read = [
+                f"    {name} = {source.constant(how.call)}(v{arguments})",
+                f"    if {name} is {source.constant(NOT_READ)}: raise NotRead",
+            ]
         else:
             return "None"
         mark = source.mark()
@@ -142,8 +186,21 @@ class Compiler:
         source.undo(mark)
         return "None"
 
+    def _part(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Part | None:
+        """The field as one that is read together; None where it is not, or is not all plain below."""
+        how = self._fields.field(parent, details[0].node.name.value)
+        if not isinstance(how, Together) or not share_a_part(details):
+            return None
+        arguments = _constants(parent, how.arguments, details)
+        make = self.value(parent.fields[details[0].node.name.value].type, details)
+        if arguments is None or make is None:
+            return None
+        return Part(key, parent, details, how.field, how.call, arguments, make)
+
     def _hole(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Hole:
         how = self._fields.field(parent, details[0].node.name.value)
+        if isinstance(how, Known | Together):
+            how = how.method
         # The same nodes may be deferred at one place of a document and not at another.
         at_once = [each._replace(defer_usage=None) for each in details]
         return Hole(key, at_once, how if isinstance(how, Method) else None)
@@ -179,7 +236,7 @@ class Compiler:
             selection = self.of_type(type_, details)
             if selection is None or selection.holes:
                 return False
-            source.add(f"{indent}{name} = {source.constant(selection.make)}({name})")
+            source.add(f"{indent}{name} = {source.constant(selection.make)}({name}, w)")
             return True
         return is_abstract_type(type_) and self._abstract(source, type_, details, name, indent)
 
@@ -190,7 +247,7 @@ class Compiler:
             if selection is None or selection.holes:
                 return False
             makes[class_] = selection.make
-        source.add(f"{indent}{name} = {source.constant(makes)}[{name}.__class__]({name})")
+        source.add(f"{indent}{name} = {source.constant(makes)}[{name}.__class__]({name}, w)")
         return True
 
     def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str) -> list[str]:
@@ -212,7 +269,7 @@ class Compiler:
 
 
 class Source:
-    """The lines of a function of `v`, and the constants that they name."""
+    """The lines of a function of an object `v` and a list `w`, and the constants that they name."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
@@ -236,7 +293,7 @@ class Source:
         del self._lines[mark:]
 
     def function(self, last: list[str]) -> Make:
-        exec(_code("\n".join(["def make(v):", *self._lines, *last])), self._constants)  # noqa: S102
+        exec(_code("\n".join(["def make(v, w):", *self._lines, *last])), self._constants)  # noqa: S102
         made: Make = self._constants["make"]
         return made
 
@@ -245,6 +302,19 @@ class Source:
 def _code(text: str) -> CodeType:
     """Compiling takes half a millisecond, and clients select the same of a type in many documents."""
     return compile(text, "<selection>", "exec")
+
+
+def _constants(parent: GraphQLObjectType, names: Mapping[str, str], details: FieldDetailsList) -> dict[str, Any] | None:
+    """The arguments of a field by their names in Python; None where variables stand in them, or they are wrong."""
+    node = details[0].node
+    if any(isinstance(each.value, VariableNode) for each in node.arguments or ()):
+        return None
+    field: GraphQLField = parent.fields[node.name.value]
+    try:
+        given = get_argument_values(field, node)
+    except GraphQLError:
+        return None
+    return {names[name]: value for name, value in given.items()}
 
 
 def share_a_part(details: FieldDetailsList) -> bool:

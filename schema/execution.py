@@ -6,7 +6,9 @@ which does that part again from the start: errors, their paths, and nulls that r
 since nothing that is done twice has an effect.
 """
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from graphql import (
@@ -31,7 +33,7 @@ from graphql.pyutils.gather_with_cancel import gather_with_cancel
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.compilation import Compiler, Make, NotRead, Selection, share_a_part
+from schema.compilation import Compiler, Make, NotRead, Part, Selection, Waiting, share_a_part
 from schema.plain_fields import Method
 from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
 
@@ -117,15 +119,21 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             and not isinstance(return_type, GraphQLNonNull)  # which comes back here for the type inside
         ):
             plan = self._plan(plans, return_type, field_details_list, result)
+            made, waiting = None, _nothing()
             if isinstance(plan, Selection):
                 if not plan.holes or (position_context is None and not _is_deferred(field_details_list)):
-                    made = self._make(plans, plan.make, result)
-                    if made is not None:
-                        return self._filled(plan, result, path, made, None, None) if plan.holes else made
+                    made = self._make(plans, plan.make, result, waiting)
+                    if made is not None and plan.holes:
+                        return self._filled(plan, result, path, made, None, None)
             elif plan is not None:
-                made = self._make(plans, plan, result)
-                if made is not None:
+                made = self._make(plans, plan, result, waiting)
+            if made is not None:
+                if not waiting:
                     return made
+                again = partial(
+                    super().complete_value, return_type, field_details_list, info, path, result, position_context
+                )
+                return self._read_together(plans, made, waiting, path, again)
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
     def execute_fields(
@@ -141,15 +149,20 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         if plans is not None and position_context is not None and path is not None:
             selection = self._group(parent_type, grouped_field_set)
             if selection is not None:
-                made = self._make(plans, selection.make, source_value)
+                made = self._make(plans, selection.make, source_value, waiting := _nothing())
                 if made is not None:
-                    return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
+                    if not waiting:
+                        return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
+                    again = partial(
+                        super().execute_fields, parent_type, source_value, path, grouped_field_set, position_context
+                    )
+                    return self._read_together(plans, made, waiting, path, again)
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
 
-    def _make(self, plans: Plans, make: Make, value: Any) -> Any:
+    def _make(self, plans: Plans, make: Make, value: Any, waiting: Waiting) -> Any:
         """What the plan makes of the value; None where it is abandoned."""
         try:
-            made = make(value)
+            made = make(value, waiting)
         except NotRead:
             # What is below gets plans that leave such fields to their methods, and so does the rest of the operation.
             self._take_plans(plans, ready=False)
@@ -159,6 +172,40 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             return None
         plans.used += 1
         return made
+
+    async def _read_together(
+        self, plans: Plans, made: Any, waiting: Waiting, path: Path, again: Callable[[], Any]
+    ) -> Any:
+        """What was made, with the fields that are read together; what `again` answers where the plan is abandoned."""
+        try:
+            while waiting:
+                waiting = await self._read(waiting, path)
+        except NotRead:
+            self._take_plans(plans, ready=False)
+        except Exception:
+            plans.abandoned += 1
+        else:
+            return made
+        result = again()
+        return await result if self.is_awaitable(result) else result
+
+    async def _read(self, waiting: Waiting, path: Path) -> Waiting:
+        """Fill in what waits. What is to be read together below that waits then."""
+        groups: dict[Part, list[tuple[Any, dict[str, Any]]]] = {}
+        for part, source, made in waiting:
+            groups.setdefault(part, []).append((source, made))
+        asked = [self._values(part, [source for source, _ in group], path) for part, group in groups.items()]
+        values = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+        below: Waiting = []
+        for (part, group), found in zip(groups.items(), values, strict=True):
+            for (_, made), value in zip(group, found, strict=True):
+                made[part.key] = part.make(value, below)
+        return below
+
+    def _values(self, part: Part, sources: list[Any], path: Path) -> Awaitable[list[Any]]:
+        field = part.parent.fields[part.details[0].node.name.value]
+        info = self.build_resolve_info(field, [each.node for each in part.details], part.parent, path)
+        return part.call(self._info_class(_raw_info=info, _field=part.field), sources, **part.arguments)
 
     def _plan(self, plans: Plans, type_: Any, details: FieldDetailsList, value: Any) -> Plan | None:
         if is_abstract_type(type_):
@@ -274,6 +321,10 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         except Exception as error:
             self.handle_field_error(error, type_, details, path)
             return None
+
+
+def _nothing() -> Waiting:
+    return []
 
 
 async def _awaited(made: dict[str, Any], waiting: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The decorators of fields that a method answers, typed; and the part of the schema that can be absent."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Any, Literal, TypeVar
 
@@ -14,6 +14,13 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 _SCHEDULES = "schedules"
 _READY = "ready"
+_KNOWN = "known"
+_TOGETHER = "together"
+
+Known = Callable[..., Any]
+"""Takes an object and the arguments of its field, and answers the value, or `NOT_READ`. It waits for nothing."""
+Together = Callable[..., Awaitable[list[Any]]]
+"""Takes an info, objects, and the arguments of their field, and answers the value of each."""
 
 
 class NotRead(Enum):
@@ -26,14 +33,23 @@ NOT_READ: Literal[NotRead.NOT_READ] = NotRead.NOT_READ
 
 
 def resolved(
-    description: str, *, schedules: bool = False, weight: int | None = None, ready: str | None = None
+    description: str,
+    *,
+    schedules: bool = False,
+    weight: int | None = None,
+    ready: str | None = None,
+    known: Known | None = None,
+    together: Together | None = None,
 ) -> Callable[[Method], Method]:
     """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside.
 
     `weight` is what it counts with in the cost of an operation; by default what its type does. `ready` is the attribute
-    that holds its value where it has been read already; the method is not called then.
+    that holds its value where it has been read already; the method is not called then. `known` answers as the method
+    does where the object knows what it takes, and `together` does for many objects at once: each may stand for the
+    method in a plan, where all arguments are constants.
     """
-    metadata = {_SCHEDULES: schedules, _READY: ready} | ({} if weight is None else weighing(weight))
+    ways = {_READY: ready, _KNOWN: known, _TOGETHER: together}
+    metadata = {_SCHEDULES: schedules, **ways} | ({} if weight is None else weighing(weight))
 
     def decorate(method: Method) -> Method:
         field: Any = strawberry.field(method, description=description, metadata=metadata)
@@ -60,6 +76,16 @@ def subscription(description: str) -> Callable[[Method], Method]:
 def ready_attribute(field: StrawberryField) -> str | None:
     attribute: str | None = field.metadata.get(_READY)
     return attribute
+
+
+def known_by(field: StrawberryField) -> Known | None:
+    known: Known | None = field.metadata.get(_KNOWN)
+    return known
+
+
+def read_together(field: StrawberryField) -> Together | None:
+    together: Together | None = field.metadata.get(_TOGETHER)
+    return together
 
 
 def answered_when_ready(attribute: str, resolve: GraphQLFieldResolver) -> GraphQLFieldResolver:

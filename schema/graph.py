@@ -130,15 +130,30 @@ class LiveSchedule:
     as_of: datetime | None = strawberry.field(description="When Temporal said so.")
     schedule: strawberry.Private[ScheduleValue]
     live: strawberry.Private[Live]
+    skips: strawberry.Private[tuple[datetime, ...] | NotRead] = NOT_READ
 
-    @resolved("The next fire that no one asked to skip; null as well where none is to come.")
+    def known_next_fires(self, first: int | None = 5) -> list[datetime] | NotRead | None:
+        """The fires to come, where the skipped ones have been read. Raises `InvalidInput`."""
+        if self.skips is NOT_READ:
+            return NOT_READ
+        return live.without_skips(self.schedule, self.live.values, self.skips, 5 if first is None else first)
+
+    def known_next_fire_at(self) -> datetime | NotRead | None:
+        fires = self.known_next_fires(1)
+        return fires[0] if isinstance(fires, list) and fires else None if fires is not NOT_READ else NOT_READ
+
+    def known_skips(self) -> list[datetime] | NotRead:
+        return self.skips if self.skips is NOT_READ else [*self.skips]
+
+    @resolved("The next fire that no one asked to skip; null as well where none is to come.", known=known_next_fire_at)
     async def next_fire_at(self, info: Info) -> datetime | None:
         fires = await self._next_fires(info, 1)
         return fires[0] if fires else None
 
     @resolved(
         "The fires to come that no one asked to skip: Temporal's own, with jitter, and past those the nominal times "
-        "worked out from the same definition. Empty while it is paused."
+        "worked out from the same definition. Empty while it is paused.",
+        known=known_next_fires,
     )
     async def next_fires(
         self,
@@ -147,12 +162,24 @@ class LiveSchedule:
     ) -> list[datetime] | None:
         return await self._next_fires(info, 5 if first is None else first)
 
-    @resolved("The fires to come that someone asked to skip. Read from Postgres, so never null.")
+    @resolved("The fires to come that someone asked to skip. Read from Postgres, so never null.", known=known_skips)
     async def skipped_fires(self, info: Info) -> list[datetime] | None:
         return [*await live.skips(info.context, self.schedule)]
 
     async def _next_fires(self, info: Info, first: int) -> list[datetime] | None:
         return await live.next_fires(info.context, self.schedule, self.live.values, first)
+
+    @classmethod
+    async def together(cls, info: Info, schedules: "list[Schedule]") -> "list[LiveSchedule]":
+        """Those of many schedules, with the skipped fires of each if they are needed."""
+        names = selected(info._raw_info)
+        values = [each.value for each in schedules]
+        found = await live.read_all(info.context, values, counters=not COUNTERS.isdisjoint(names))
+        made = [cls.of(value, read) for value, read in zip(values, found, strict=True)]
+        if not SKIP_FIELDS.isdisjoint(names):
+            for each, skips in zip(made, await live.all_skips(info.context, values), strict=True):
+                each.skips = skips
+        return made
 
     @classmethod
     def of(cls, value: ScheduleValue, live: Live) -> "LiveSchedule":
@@ -207,6 +234,7 @@ class Schedule(ScheduleRecord):
         "What Temporal says of it now: read only when selected, in one call for all schedules of the request, within "
         "1.3 seconds. Fit for @defer.",
         weight=LIVE,
+        together=LiveSchedule.together,
     )
     async def live(self, info: Info) -> LiveSchedule:
         counters = not COUNTERS.isdisjoint(selected(info._raw_info))

@@ -6,7 +6,7 @@ async. Such a method is a function of its object, and may be called again.
 
 import inspect
 import keyword
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -22,12 +22,16 @@ from graphql import (
     GraphQLField,
     GraphQLInterfaceType,
     GraphQLObjectType,
+    GraphQLScalarType,
+    get_nullable_type,
+    specified_scalar_types,
 )
 from strawberry.schema.schema_converter import CustomGraphQLEnumType, GraphQLCoreConverter
 from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
-from schema.fields import is_answered_when_ready, ready_attribute
+from schema import fields
+from schema.fields import is_answered_when_ready, known_by, read_together, ready_attribute
 
 KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, date, time, Decimal, UUID})
 """What may go to a scalar at once: neither an exception nor something to await."""
@@ -61,7 +65,29 @@ class Method:
         return not (self.takes_info or self.is_async)
 
 
-Field = Attribute | Ready | Method
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A field that a function answers from what its object holds, where it holds that; elsewhere, a method does.
+
+    `arguments` are their names in Python by those in the schema.
+    """
+
+    call: fields.Known
+    arguments: Mapping[str, str]
+    method: Method | None
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A field that a function answers for many objects at once."""
+
+    call: fields.Together
+    arguments: Mapping[str, str]
+    field: StrawberryField
+    method: Method | None
+
+
+Field = Attribute | Ready | Method | Known | Together
 
 
 class PlainFields:
@@ -94,14 +120,29 @@ class PlainFields:
         if not _is_strawberrys(field.resolve):
             return None
         converter = self._schema.schema_converter
-        if field.args or definition.extensions or converter._get_field_exception_handlers(definition):
+        if definition.extensions or converter._get_field_exception_handlers(definition):
             return None
         resolver = definition.base_resolver
         if resolver is not None:
-            return _method(definition, resolver.wrapped_func)
+            method = None if field.args else _method(definition, resolver.wrapped_func)
+            return self._faster(field, definition, method) or method
+        if field.args:
+            return None
         name = definition.python_name
         is_name = name.isidentifier() and not keyword.iskeyword(name)
         return Attribute(name) if self._reads_attributes and is_name else None
+
+    def _faster(self, field: GraphQLField, definition: StrawberryField, method: Method | None) -> Field | None:
+        """What may stand for the method. It is given arguments as graphql-core has them, so these are simple."""
+        if not all(_is_simple(each.type) for each in field.args.values()):
+            return None
+        named = self._schema.config.name_converter.from_argument
+        arguments = {named(each): each.python_name for each in definition.arguments}
+        if (known := known_by(definition)) is not None:
+            return Known(known, arguments, method)
+        if (together := read_together(definition)) is not None:
+            return Together(together, arguments, definition, method)
+        return None
 
     def classes(self, type_: GraphQLObjectType) -> frozenset[type]:
         """The classes whose instances are objects of the type, whatever else is so; none where that is not certain."""
@@ -142,9 +183,15 @@ class PlainFields:
 
 
 def _is_strawberrys(resolve: Any) -> bool:
-    """Whether it is the resolver that Strawberry made of the field, and not another in its place."""
+    """Whether it is the resolver that was made of the field's own method, and not another in its place."""
     name = getattr(resolve, "__qualname__", "")
-    return name.startswith("GraphQLCoreConverter.from_resolver.")
+    return name.startswith(("GraphQLCoreConverter.from_resolver.", "_direct."))
+
+
+def _is_simple(type_: Any) -> bool:
+    """Whether Strawberry hands over what graphql-core made of an argument of the type."""
+    nullable = get_nullable_type(type_)
+    return isinstance(nullable, GraphQLScalarType) and nullable.name in specified_scalar_types
 
 
 def _method(field: StrawberryField, call: Any) -> Method | None:

@@ -12,6 +12,8 @@ from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.scalar import ScalarDefinition
 
+from schema.fields import NOT_READ, resolved
+
 Shout = NewType("Shout", str)
 
 
@@ -113,6 +115,29 @@ class Dog(Named):
 
 
 @strawberry.type
+class Note:
+    text: str
+    loud: bool
+
+    async def _following(info: strawberry.Info[Any, None], notes: list[Note]) -> list[Note | None]:  # noqa: N805
+        assert info.field_name == "following"
+        return [None if each.loud else Note.of(each.text, True) for each in notes]
+
+    @resolved("Read together, below what is.", together=_following)
+    async def following(self) -> Note | None:
+        return None if self.loud else Note.of(self.text, True)
+
+    @classmethod
+    def of(cls, text: Any, loud: bool) -> Note:
+        return cls(text=str(text), loud=loud)
+
+    @classmethod
+    async def of_boxes(cls, info: strawberry.Info[Any, None], boxes: list[Box], loud: bool = False) -> list[Note]:
+        assert info.field_name == "note"
+        return [cls.of(each.label, loud) for each in boxes]
+
+
+@strawberry.type
 class Box:
     """Of no interface, so that anything with the attributes will do."""
 
@@ -130,6 +155,17 @@ class Box:
     @strawberry.field
     def inner(self) -> Box:
         return self
+
+    @resolved(
+        "Read together, and never odd by chance: of several that fail, which is told is a matter of time.",
+        together=Note.of_boxes,
+    )
+    async def note(self, loud: bool = False) -> Note:
+        return Note.of(self.label, loud)
+
+    @resolved("Known to most.", known=lambda box: NOT_READ if box.tag == "Rex" else Note.of("known", False))
+    def known(self) -> Note:
+        return Note.of("known", False)
 
 
 Pet = Annotated[Cat | Dog, strawberry.union("Pet")]
