@@ -1,6 +1,7 @@
 """The schema, with or without its part of schedules and runs, and its printed form."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import MISSING
 from typing import Any
 
 import strawberry
@@ -16,7 +17,7 @@ from graphql import (
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_argument
-from strawberry.types.base import StrawberryObjectDefinition
+from strawberry.types.base import StrawberryObjectDefinition, StrawberryOptional, get_object_definition
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
@@ -26,6 +27,9 @@ from schema.mutation import Mutation
 from schema.query import Query
 from schema.scalars import SCALARS
 from schema.subscription import Subscription
+
+_AS_THEY_COME: frozenset[Any] = frozenset({bool, float, int, str, strawberry.ID})
+"""Types of which graphql-core's values are Strawberry's."""
 
 
 class Schema(strawberry.Schema):
@@ -73,18 +77,56 @@ def _direct(
     call: Callable[..., Any] = resolver.wrapped_func  # type: ignore[assignment]
     takes_info = resolver.info_parameter is not None
     named = config.name_converter.from_argument
-    arguments = [(named(each), each.python_name, each.type) for each in field.arguments]
+    arguments = [(named(each), each.python_name, each.type, _conversion(config, each.type)) for each in field.arguments]
 
     def answer(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
         info = config.info_class(_raw_info=raw_info, _field=field)
         values = {
-            name: convert_argument(given[shown], type_, registry, config, info, path=(shown,))
-            for shown, name, type_ in arguments
+            name: (
+                convert(given[shown])
+                if convert is not None
+                else convert_argument(given[shown], type_, registry, config, info, path=(shown,))
+            )
+            for shown, name, type_, convert in arguments
             if shown in given
         }
         return call(source, info=info, **values) if takes_info else call(source, **values)
 
     return answer
+
+
+def _conversion(config: StrawberryConfig, type_: Any) -> Callable[[Any], Any] | None:
+    """What `convert_argument` does for the type, for the types that need little; None for all others."""
+    if type(type_) is StrawberryOptional:
+        type_ = type_.of_type
+    if type_ in _AS_THEY_COME:
+        return _as_it_comes
+    definition = get_object_definition(type_) if isinstance(type_, type) else None
+    if definition is None or not definition.is_input or definition.from_input is not None:
+        return None
+    fields = [
+        (config.name_converter.from_field(each), each.python_name, _conversion(config, each.resolve_type()))
+        for each in definition.fields
+    ]
+    if any(convert is None for _, _, convert in fields):
+        return None
+    needed = {
+        each.python_name: None
+        for each in definition.fields
+        if each.default_value is MISSING and each.default_factory is MISSING
+    }
+
+    def convert(value: Any) -> Any:
+        if value is None or value is strawberry.UNSET:
+            return value
+        given = {name: of(value[shown]) for shown, name, of in fields if of is not None and shown in value}
+        return definition.origin(**{**needed, **given})
+
+    return convert
+
+
+def _as_it_comes(value: Any) -> Any:
+    return value
 
 
 def answer_what_is_ready(schema: GraphQLSchema) -> None:

@@ -305,7 +305,7 @@ def _code(text: str) -> CodeType:
 
 
 def _constants(parent: GraphQLObjectType, names: Mapping[str, str], details: FieldDetailsList) -> dict[str, Any] | None:
-    """The arguments of a field by their names in Python; None where variables stand in them, or they are wrong."""
+    """The arguments of a field by their names in Python; None for others than these, and for what holds variables."""
     node = details[0].node
     if any(isinstance(each.value, VariableNode) for each in node.arguments or ()):
         return None
@@ -313,6 +313,8 @@ def _constants(parent: GraphQLObjectType, names: Mapping[str, str], details: Fie
     try:
         given = get_argument_values(field, node)
     except GraphQLError:
+        return None
+    if given.keys() - names.keys():
         return None
     return {names[name]: value for name, value in given.items()}
 

@@ -199,6 +199,12 @@ class LiveSchedule:
         )
 
 
+async def _first_runs(info: Info, schedules: "list[Schedule]", first: int | None = ABSENT) -> "list[Connection[Run]]":
+    """`Schedule.runs` of many schedules, where they are not filtered and begin with the first."""
+    listings = await runs.first_pages(info.context, [each.value.id for each in schedules], given(first))
+    return [Connection.of(listing, Run.of) for listing in listings]
+
+
 @strawberry.type(
     description="At these times, start a run of this agent with this input, as this principal. Read from Postgres, the "
     "source of truth; `live` is read from Temporal."
@@ -248,7 +254,7 @@ class Schedule(ScheduleRecord):
         found = await runs.last_of(info.context, self.value.id)
         return Run.of(found) if found else None
 
-    @resolved("Its runs, the latest fire first. Read from Postgres.")
+    @resolved("Its runs, the latest fire first. Read from Postgres.", together=_first_runs)
     async def runs(
         self,
         info: Info,

@@ -79,7 +79,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """A field that a function answers for many objects at once."""
+    """A field that a function answers for many objects at once. With arguments that it does not take, a method does."""
 
     call: fields.Together
     arguments: Mapping[str, str]
@@ -133,16 +133,19 @@ class PlainFields:
         return Attribute(name) if self._reads_attributes and is_name else None
 
     def _faster(self, field: GraphQLField, definition: StrawberryField, method: Method | None) -> Field | None:
-        """What may stand for the method. It is given arguments as graphql-core has them, so these are simple."""
-        if not all(_is_simple(each.type) for each in field.args.values()):
-            return None
-        named = self._schema.config.name_converter.from_argument
-        arguments = {named(each): each.python_name for each in definition.arguments}
+        """What may stand for the method."""
         if (known := known_by(definition)) is not None:
-            return Known(known, arguments, method)
+            return Known(known, self._arguments(field, definition, known), method)
         if (together := read_together(definition)) is not None:
-            return Together(together, arguments, definition, method)
+            return Together(together, self._arguments(field, definition, together), definition, method)
         return None
+
+    def _arguments(self, field: GraphQLField, definition: StrawberryField, call: Callable[..., Any]) -> dict[str, str]:
+        """The names in Python of those arguments that the function takes, and graphql-core gives as they are."""
+        taken = inspect.signature(call).parameters
+        named = self._schema.config.name_converter.from_argument
+        names = {named(each): each.python_name for each in definition.arguments}
+        return {shown: name for shown, name in names.items() if name in taken and _is_simple(field.args[shown].type)}
 
     def classes(self, type_: GraphQLObjectType) -> frozenset[type]:
         """The classes whose instances are objects of the type, whatever else is so; none where that is not certain."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 import strawberry
 
 from resolvers.ids import Kind, encode
+from schema.fields import resolved
 from schema.scalars import JSON
 from schema.values import Cadence, InitialInput, Label, Principal, RunError, RunIntervention, cadence_of
 from services import agent, run, schedule
@@ -53,7 +54,7 @@ class AgentRecord(Node):
     def of(cls, value: agent.Agent) -> Self:
         made = cls.__new__(cls)
         made.__dict__ = {
-            "id": strawberry.ID(encode(Kind.AGENT, value.id)),
+            "id": f"Agent:{value.id}",
             "name": value.name,
             "description": value.description,
             "protocol": value.protocol,
@@ -95,9 +96,6 @@ class ScheduleRecord(Node):
     pause_after_failures: int | None = strawberry.field(
         description="After how many failed runs in a row it pauses itself, 1 to 1,000; null for never."
     )
-    state: ScheduleState = strawberry.field(
-        description="Whether it will fire, from its row and the time of the answer."
-    )
     initial_input: InitialInput = strawberry.field(description="What each fire sends to the agent.")
     task_params: JSON | None = strawberry.field(description="The params of each task at the agent; null for none.")
     task_metadata: JSON | None = strawberry.field(
@@ -114,13 +112,17 @@ class ScheduleRecord(Node):
     deleted_at: datetime | None = strawberry.field(description="When it was deleted; null while it is live.")
     value: strawberry.Private[schedule.Schedule]
 
+    @resolved("Whether it will fire, from its row and the time of the answer.")
+    def state(self) -> ScheduleState:
+        return self.value.state(datetime.now(UTC))
+
     @classmethod
     def of(cls, value: schedule.Schedule, parts: frozenset[str] = ALL_PARTS) -> Self:
         """Of a schedule that was read in part, these parts."""
         row = value.row
         made = cls.__new__(cls)
         made.__dict__ = {
-            "id": strawberry.ID(f"Schedule:{value.id}"),
+            "id": f"Schedule:{value.id}",
             "name": row["name"],
             "description": row["description"],
             "cadence": cadence_of(value.cadence) if "cadence" in parts else ABSENT,
@@ -135,7 +137,6 @@ class ScheduleRecord(Node):
             "paused": row["paused"],
             "pause_note": row["pause_note"],
             "pause_after_failures": row["pause_after_failures"],
-            "state": value.state(datetime.now(UTC)),
             "initial_input": InitialInput.of_json(row["initial_input"]) if "initial_input" in parts else ABSENT,
             "task_params": row["task_params"] if "task_params" in parts else ABSENT,
             "task_metadata": row["task_metadata"] if "task_metadata" in parts else ABSENT,
@@ -186,7 +187,7 @@ class RunRecord(Node):
     def of(cls, value: run.Run) -> Self:
         made = cls.__new__(cls)
         made.__dict__ = {
-            "id": strawberry.ID(f"Run:{value.id}"),
+            "id": f"Run:{value.id}",
             "trigger": value.trigger,
             "fire_at": value.fire_at,
             "status": value.status,

@@ -107,8 +107,13 @@ def bounds(window: Window) -> dict[str, Any]:
 
 def paged(found: Sequence[R], window: Window, make: Callable[[R], T]) -> Page[T]:
     """The page that the rows of a window are."""
+    return page_of([make(row) for row in found], window)
+
+
+def page_of(found: Sequence[T], window: Window) -> Page[T]:
+    """The page that these items are, of which one more than asked for tells whether there is another page."""
     more = len(found) > window.limit
-    items = [make(row) for row in found[: window.limit]]
+    items = [*found[: window.limit]]
     if window.backwards:
         items.reverse()
     return Page(

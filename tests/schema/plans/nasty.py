@@ -114,14 +114,15 @@ class Dog(Named):
         return [self.maybe] * times
 
 
+async def _following(info: strawberry.Info[Any, None], notes: list[Note]) -> list[Note | None]:
+    assert info.field_name == "following"
+    return [None if each.loud else Note.of(each.text, True) for each in notes]
+
+
 @strawberry.type
 class Note:
     text: str
     loud: bool
-
-    async def _following(info: strawberry.Info[Any, None], notes: list[Note]) -> list[Note | None]:  # noqa: N805
-        assert info.field_name == "following"
-        return [None if each.loud else Note.of(each.text, True) for each in notes]
 
     @resolved("Read together, below what is.", together=_following)
     async def following(self) -> Note | None:
