@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 
 import structlog
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
@@ -18,6 +19,7 @@ from nextfire.playground_routes import playground_routes
 from nextfire.settings import AuthMode, Settings
 from nextfire.temporal import temporal_client
 from nextfire.transport import GraphQLEndpoint, Perimeter, internal_error
+from nextfire.transport.shortcut import Shortcut
 from nextfire.wiring import Foundation, closing, database_of, foundation, in_background
 from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
@@ -37,6 +39,7 @@ from services.skips import Skips
 log = structlog.get_logger(__name__)
 
 FEED_POOL_SIZE = 3
+GRAPHQL = "/graphql"
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -83,7 +86,7 @@ def create_app(settings: Settings) -> Starlette:
             *playground_routes(),
         ],
         lifespan=lifespan,
-        middleware=perimeter(settings).middleware(),
+        middleware=[*perimeter(settings).middleware(), Middleware(Shortcut, path=GRAPHQL, endpoint=endpoint)],
         exception_handlers={Exception: internal_error},
     )
 
@@ -106,7 +109,7 @@ def answered_hosts(settings: Settings) -> HostList | None:
 
 def endpoint_routes(endpoint: GraphQLEndpoint) -> list[BaseRoute]:
     """HTTP of every method, so that the endpoint itself says which it takes, and WebSocket."""
-    return [Route("/graphql", endpoint, methods=None), WebSocketRoute("/graphql", endpoint)]
+    return [Route(GRAPHQL, endpoint, methods=None), WebSocketRoute(GRAPHQL, endpoint)]
 
 
 async def context(connection: HTTPConnection) -> Context:

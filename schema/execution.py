@@ -27,6 +27,7 @@ from graphql import (
     is_object_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, GroupedFieldSet
+from graphql.execution.executor import CollectedErrors
 from graphql.execution.values import VariableValues, get_variable_values
 from graphql.pyutils import Path
 from graphql.pyutils.gather_with_cancel import gather_with_cancel
@@ -158,6 +159,15 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
                     )
                     return self._read_together(plans, made, waiting, path, again)
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+
+    def create_sub_executor(self, defer_usage_set: Any = None) -> Any:
+        """graphql-core's way with `copy`, which takes three times as long, and is done for each deferred part."""
+        made = self.__class__.__new__(self.__class__)
+        made.__dict__.update(self.__dict__)
+        made.defer_usage_set = defer_usage_set
+        made.collected_errors = CollectedErrors()
+        made.groups, made.tasks, made.streams = [], [], []
+        return made
 
     def _make(self, plans: Plans, make: Make, value: Any, waiting: Waiting) -> Any:
         """What the plan makes of the value; None where it is abandoned."""

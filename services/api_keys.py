@@ -1,19 +1,28 @@
 """API keys: making, listing, revoking and finding them. Their texts are never stored."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import Row, func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 
 from services import fields
 from services.api_key import ApiKey, KeyText, id_in, new_key
 from services.database import Database
 from services.errors import InvalidInput, Issue, NotFound
 from services.principals import Role
+from services.statements import Statement
 from services.tables import api_keys
 
 MAX_ACCOUNT = 200
 USE_IS_NOTED_EVERY = timedelta(minutes=1)
+
+_BY_ID = Statement(select(api_keys).where(api_keys.c.id == bindparam("id")))
+
+
+class Columns(Protocol):
+    """A row, of whichever driver."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 class ApiKeys:
@@ -38,7 +47,7 @@ class ApiKeys:
         }
         async with self._database.transaction() as connection:
             inserted = await connection.execute(api_keys.insert().values(values).returning(*api_keys.c))
-            return _to_api_key(inserted.one()), key
+            return _to_api_key(inserted.one()._mapping), key
 
     async def all(self, account_id: str | None, *, ended: bool) -> list[ApiKey]:
         """The keys of the account, or of every account, oldest first; with `ended` those that no longer work, too."""
@@ -49,7 +58,7 @@ class ApiKeys:
             unexpired = or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now())
             query = query.where(api_keys.c.revoked_at.is_(None), unexpired)
         async with self._database.read() as connection:
-            return [_to_api_key(row) for row in await connection.execute(query)]
+            return [_to_api_key(row._mapping) for row in await connection.execute(query)]
 
     async def revoke(self, text: str) -> ApiKey:
         """End the key for good; a second time changes nothing. Takes an id, or a whole key. Raises `NotFound`."""
@@ -63,13 +72,12 @@ class ApiKeys:
             row = (await connection.execute(change)).first()
         if row is None:
             raise NotFound("API key")
-        return _to_api_key(row)
+        return _to_api_key(row._mapping)
 
     async def find(self, key_id: str) -> ApiKey | None:
         """Raises `Unavailable`."""
-        async with self._database.read() as connection:
-            row = (await connection.execute(select(api_keys).filter_by(id=key_id))).first()
-        return _to_api_key(row) if row else None
+        rows = await self._database.reads.rows(_BY_ID, {"id": key_id})
+        return _to_api_key(rows[0]) if rows else None
 
     async def roles_of(self, account_id: str, name: str) -> list[Role]:
         """The roles of the keys by that name that work now. Raises `Unavailable`."""
@@ -94,15 +102,15 @@ def _check(account_id: str, name: str, expires_at: datetime | None) -> None:
         raise InvalidInput(tuple(issues))
 
 
-def _to_api_key(row: Row[Any]) -> ApiKey:
+def _to_api_key(row: Columns) -> ApiKey:
     return ApiKey(
-        id=row.id,
-        account_id=row.account_id,
-        name=row.name,
-        role=Role(row.role),
-        digest=row.digest,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
+        id=row["id"],
+        account_id=row["account_id"],
+        name=row["name"],
+        role=Role(row["role"]),
+        digest=row["digest"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
+        revoked_at=row["revoked_at"],
     )
