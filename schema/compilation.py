@@ -98,10 +98,12 @@ class Selection:
 class Compiler:
     """Compiles selection sets of one document, under one set of conditions.
 
-    With `ready`, what may have been read along with an object is compiled as its attribute; without, it is a hole.
+    With `ready`, what may have been read along with an object is compiled as its attribute; without, it is a hole. So
+    is, without `together`, what is read for many objects in one go.
     """
 
-    def __init__(self, fields: PlainFields, collect: Collect, *, ready: bool) -> None:
+    def __init__(self, fields: PlainFields, collect: Collect, *, ready: bool, together: bool) -> None:
+        self.together = together
         self._fields = fields
         self._collect = collect
         self._ready = ready
@@ -126,7 +128,7 @@ class Compiler:
             return None
         if not all(map(_NAME.fullmatch, grouped)):
             return None
-        selection, reads_together = self._selection(type_, classes, grouped, together=True)
+        selection, reads_together = self._selection(type_, classes, grouped, together=self.together)
         if reads_together and (selection is None or selection.holes):
             selection, _ = self._selection(type_, classes, grouped, together=False)
         return selection

@@ -96,11 +96,11 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         if self.middleware_manager is None:
             self._plans = plans
             self._info_class = plans.fields.info_class
-            self._take_plans(plans, ready=True)
+            self._take_plans(plans, ready=True, together=True)
 
-    def _take_plans(self, plans: Plans, *, ready: bool) -> None:
-        self._known = plans.under(self.variable_values.coerced, ready=ready)
-        self._compiler = Compiler(plans.fields, self.collect_subfields, ready=ready)
+    def _take_plans(self, plans: Plans, *, ready: bool, together: bool) -> None:
+        self._known = plans.under(self.variable_values.coerced, ready=ready, together=together)
+        self._compiler = Compiler(plans.fields, self.collect_subfields, ready=ready, together=together)
         self._of_group: dict[int, tuple[GroupedFieldSet, Selection | None]] = {}
 
     def complete_value(
@@ -175,7 +175,7 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             made = make(value, waiting)
         except NotRead:
             # What is below gets plans that leave such fields to their methods, and so does the rest of the operation.
-            self._take_plans(plans, ready=False)
+            self._take_plans(plans, ready=False, together=self._compiler.together)
             return None
         except Exception:
             plans.abandoned += 1
@@ -190,12 +190,12 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         try:
             while waiting:
                 waiting = await self._read(waiting, path)
-        except NotRead:
-            self._take_plans(plans, ready=False)
         except Exception:
             plans.abandoned += 1
         else:
             return made
+        # Each object by itself now, and whatever of the operation is still to come.
+        self._take_plans(plans, ready=False, together=False)
         result = again()
         return await result if self.is_awaitable(result) else result
 

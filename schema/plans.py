@@ -34,12 +34,13 @@ class Plans:
         self._names = tuple(sorted(finder.names))
         self._plans: dict[Key, Known] = {}
 
-    def under(self, variables: dict[str, Any], *, ready: bool) -> Known:
+    def under(self, variables: dict[str, Any], *, ready: bool, together: bool) -> Known:
         """The plans for these values of the variables that decide what is selected.
 
-        `ready` tells those apart that take what may have been read along with an object for read.
+        `ready` tells those apart that take what may have been read along with an object for read, and `together` those
+        that read fields of many objects in one go.
         """
-        key = (ready, *[variables.get(name) for name in self._names])
+        key = (ready, together, *[variables.get(name) for name in self._names])
         found = self._plans.get(key)
         if found is None:
             if len(self._plans) >= MOST_CONDITIONS:

@@ -2,12 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from graphql import parse
 from sqlalchemy import insert
 
 from nextfire.embedded import Temporal
+from resolvers.context import Context
+from schema.execution import Program
+from schema.plain_fields import PlainFields
+from schema.plans import Plans
 from services.agent import Agent
 from services.live_reader import LiveReader
 from services.principals import OPEN_ACTOR
@@ -15,7 +21,8 @@ from services.run import RunStatus, RunTrigger, run_id
 from services.schedule import ClockStatus, Schedule
 from services.tables import runs
 from tests.clocks import CountingClock
-from tests.schema.api import Api
+from tests.schema.api import SCHEMA, Api
+from tests.schema.plans.comparing import operations
 from tests.stack import YEARLY, Stack, stack
 from tests.statements import statements
 from tests.waiting import eventually
@@ -158,3 +165,53 @@ async def test_one_schedule_and_a_page_with_counters_are_described(running: Stac
     data = await api.ask("{ schedules { nodes { live { fireCount overlapSkippedCount } } } }")
     assert [node["live"]["fireCount"] for node in data["schedules"]["nodes"]] == [0, 0]
     assert (clock.lists, clock.describes) == ([], 3)
+
+
+async def by_plans(running: Stack, document: str, context: Context) -> Any:
+    """The answer to a document that has been asked before, as the endpoint runs it, with the statements for it."""
+    parsed = parse(document)
+    (operation,) = operations(parsed)
+    program = Program(SCHEMA._schema, Plans(PlainFields(SCHEMA), parsed), parsed, operation)
+    for _ in range(3):
+        executor = program.executor(context.fresh(), {}, {}, max_errors=5)
+        assert not isinstance(executor, list)
+        with statements(running.base.database) as sent:
+            result = await executor.execute_operation()  # type: ignore[misc]
+    assert result.errors is None
+    return result.data, sent
+
+
+async def test_a_live_page_by_plans_is_one_statement_and_one_call(running: Stack) -> None:
+    # given
+    await page_of(running)
+    clock = CountingClock(running.base.clock)
+    api = Api(running.services).swapped(live=LiveReader(clock, budget=PATIENT, shared_for=timedelta(0)))
+    # when
+    data, sent = await by_plans(running, PAGE, api.context())
+    # then
+    assert len(sent) == 1, sent
+    assert {node["live"]["status"] for node in data["schedules"]["nodes"]} == {"AVAILABLE"}
+    assert all(node["live"]["nextFireAt"] == node["live"]["nextFires"][0] for node in data["schedules"]["nodes"])
+    assert (clock.lists, clock.describes) == ([SIZE] * 3, 0)
+
+
+async def test_the_last_runs_of_a_page_are_one_statement(running: Stack) -> None:
+    # given two schedules, one of which has a run
+    agent = await running.agent("http://127.0.0.1:9")
+    without, with_one = [await running.schedule(agent) for _ in range(2)]
+    await add_runs(running, {agent.id: agent}, [with_one])
+    api = Api(running.services)
+    document = """{ schedules(orderBy: {field: CREATED_AT, direction: ASC}) { nodes {
+        id runs(first: 3) { nodes { status } edges { cursor } pageInfo { hasNextPage hasPreviousPage } }
+    } } }"""
+    # when
+    data, sent = await by_plans(running, document, api.context())
+    # then it is what graphql-core answers
+    assert len(sent) == 2, sent
+    assert data == await api.ask(document)
+    none, one = (node["runs"] for node in data["schedules"]["nodes"])
+    assert none == {"nodes": [], "edges": [], "pageInfo": {"hasNextPage": False, "hasPreviousPage": False}}
+    assert one["nodes"] == [{"status": "FAILED"}]
+    assert [node["id"] for node in data["schedules"]["nodes"]] == [
+        f"Schedule:{each}" for each in (without.id, with_one.id)
+    ]
