@@ -20,6 +20,8 @@ MOST_RETRY_HORIZON = timedelta(days=7)
 MAX_PAUSE_AFTER = 1_000
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+WRITTEN_OUT = 1e16
+"""From here on JSON has floats with an exponent, which Postgres writes out, as it does integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,21 @@ def differences(before: Definition | None, after: Definition) -> list[Difference
     """What changed, field by field; from nothing, every field that holds something."""
     old = to_json(before) if before else {}
     return [
-        Difference(field, old.get(field), value) for field, value in to_json(after).items() if old.get(field) != value
+        Difference(field, old.get(field), value)
+        for field, value in to_json(after).items()
+        if not _is_same(old.get(field), value)
     ]
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two JSON values read alike. To Python, true is 1 and 1.0 is 1 as well; to an agent they are not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    if one != other or isinstance(one, bool) is not isinstance(other, bool):
+        return False
+    return isinstance(one, float) is isinstance(other, float) or abs(one) >= WRITTEN_OUT
 
 
 def cadence_to_json(cadence: Cadence) -> dict[str, Any]:

@@ -53,6 +53,7 @@ OPTIONAL = (
     "idempotencyKey",
 )
 CLEARABLE = ("description", "startAt", "endAt", "pauseAfterFailures", "taskParams", "taskMetadata", "labels")
+JSON_FIELDS = ("taskParams", "taskMetadata")
 NEEDED = (
     "name",
     "cadence",
@@ -287,6 +288,31 @@ async def test_an_update_that_changes_nothing_makes_no_version(api: Api) -> None
     answer = await updated(api, schedule_id, name="same", description=None)
 
     assert (answer["schedule"], answer["changed"]) == ({"version": 1, "name": "same"}, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(1, True), (0, False), (1, 1.0), ([{"deep": 1}], [{"deep": True}]), (True, 1), (1.0, 1)],
+    ids=repr,
+)
+async def test_values_that_are_equal_only_to_python_are_a_change(api: Api, before: Any, after: Any) -> None:
+    schedule_id = await api.schedule(await api.agent(), taskParams={"a": before}, taskMetadata={"a": before})
+
+    answer = await updated(api, schedule_id, taskParams={"a": after}, taskMetadata={"a": after})
+
+    stored = (await read(api, schedule_id))["taskParams"]
+    assert [repr(value) for value in stored.values()] == [repr(after)]
+    expected = [{"field": field, "before": {"a": before}, "after": {"a": after}} for field in JSON_FIELDS]
+    assert repr(answer["changed"]) == repr(expected)
+
+
+async def test_a_number_that_postgres_writes_in_another_way_is_no_change(api: Api) -> None:
+    params = {"large": 1e17, "negative": -1e16, "zero": -0.0, "small": 1e-7, "whole": 2**60, "half": 0.5}
+    schedule_id = await api.schedule(await api.agent(), taskParams=params)
+
+    answer = await updated(api, schedule_id, taskParams=params)
+
+    assert (answer["schedule"]["version"], answer["changed"]) == (1, [])
 
 
 async def test_an_update_of_another_version_is_a_conflict_with_what_is_there(api: Api) -> None:
