@@ -171,7 +171,7 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
     ClockStatus: (
         "Whether the Temporal Schedule says what the Postgres row says, as far as was last seen.",
         {
-            "IN_SYNC": "A read-back of the clock equalled this version of the row.",
+            "IN_SYNC": "A read-back of the clock equalled what this version of the row wants.",
             "PENDING": "The row has changed, and the clock follows shortly.",
             "DRIFTED": "The clock says something else than the row.",
             "MISSING": "There is no clock where there should be one.",

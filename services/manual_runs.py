@@ -72,6 +72,7 @@ class ManualRuns:
         key = manual_key(idempotency_key or str(uuid7()))
         request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
+        skipped: Schedule | None = None
         async with self._database.transaction() as connection:
             await hold(connection, actor, schedule_id)
             first = await first_result(connection, actor, idempotency_key, request, answer)
@@ -79,9 +80,9 @@ class ManualRuns:
                 schedule = await locked(connection, actor, schedule_id)
                 await _insert_trigger(connection, schedule, key, note)
                 if skip_next_fire:
-                    await skip_next(connection, actor, schedule, note)
+                    skipped = await skip_next(connection, actor, schedule, note)
         run = await self._started(actor, UUID((first or answer)["runId"]))
-        if skip_next_fire:
+        if skipped is not None and not skipped.is_applied:
             await self._clock.settle_soon(schedule_id)
         return run
 

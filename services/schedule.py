@@ -164,6 +164,12 @@ class Schedule:
         at: datetime = self.row["updated_at"]
         return at
 
+    @property
+    def is_applied(self) -> bool:
+        """Whether its clock was seen to be as this version wants it."""
+        applied: bool = self.row["applied_version"] == self.version
+        return applied
+
     @cached_property
     def creator(self) -> Principal | None:
         stored = self.row["creator_principal"]

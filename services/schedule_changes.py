@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import schedule_rows
@@ -14,8 +14,33 @@ from services.event_log import append
 from services.failpoints import Failpoint, reach
 from services.feed_event import EventKind
 from services.principals import Actor
-from services.schedule import ChangeKind, Schedule
+from services.schedule import ChangeKind, ClockStatus, Schedule
 from services.tables import schedule_revisions, schedules
+
+CLOCK_COLUMNS = frozenset(
+    {
+        "cron_expression",
+        "time_zone",
+        "interval_seconds",
+        "interval_offset_seconds",
+        "start_at",
+        "end_at",
+        "jitter_seconds",
+        "catch_up_window_seconds",
+        "paused",
+        "deleted_at",
+    }
+)
+"""What a row's clock is made of. A change of none of these leaves a clock that is right as right as it was."""
+
+# Whoever holds the lease compares the clock with the version that it has read, and writes down that one.
+_IN_LINE = and_(schedules.c.applied_version == schedules.c.version, schedules.c.lease_id.is_(None))
+_CLOCK_BEHIND = {"clock_status": ClockStatus.PENDING}
+_CLOCK_KEPT = {
+    "clock_status": case((_IN_LINE, schedules.c.clock_status), else_=ClockStatus.PENDING),
+    "applied_version": case((_IN_LINE, schedules.c.version + 1), else_=schedules.c.applied_version),
+    "applied_at": case((_IN_LINE, func.now()), else_=schedules.c.applied_at),
+}
 
 
 async def hold(connection: AsyncConnection, actor: Actor, schedule_id: UUID) -> None:
@@ -63,6 +88,7 @@ async def change(
 ) -> Schedule:
     """Write the columns of a schedule that the caller has locked; its version grows by one.
 
+    Where its clock was in line, and the columns are none that a clock is made of, the new version is applied with it.
     `beside` is what changed beside its definition: its skipped fires, or its creator.
     """
     changed = await connection.execute(
@@ -70,9 +96,9 @@ async def change(
         .where(schedules.c.id == schedule.id)
         .values(
             **columns,
+            **(_CLOCK_KEPT if CLOCK_COLUMNS.isdisjoint(columns) else _CLOCK_BEHIND),
             version=schedule.version + 1,
             updated_at=datetime.now(UTC),
-            clock_status="PENDING",
         )
         .returning(*schedule_rows.COLUMNS)
     )

@@ -1,5 +1,6 @@
 """Schedules between their rows and their values."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Column, Row
@@ -34,6 +35,23 @@ def columns(parts: frozenset[str]) -> list[Column[Any]]:
     """Those of the parts, and those that are always read."""
     left_out = {name for part in ALL_PARTS - parts for name in PARTS[part]}
     return [column for column in COLUMNS if column.name not in left_out]
+
+
+FIELDS: dict[str, tuple[str, ...]] = {
+    "cadence": ("cron_expression", "time_zone", "interval_seconds", "interval_offset_seconds", "finishes_at"),
+    "endAt": ("end_at", "finishes_at"),
+}
+"""The columns of those fields of a definition that have more than the one of their name."""
+
+
+def changed_columns(definition: Definition, fields: Iterable[str]) -> dict[str, Any]:
+    """The columns that these fields of the definition decide, by the names of its JSON form."""
+    row = to_row(definition)
+    return {name: row[name] for field in fields for name in FIELDS.get(field) or (_snake_case(field),)}
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
 
 
 def to_row(definition: Definition) -> dict[str, Any]:

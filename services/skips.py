@@ -55,8 +55,8 @@ class Skips:
             if at in skipped:
                 return at
             _require_fire(schedule, at)
-            await add(connection, actor, schedule, skipped, at, note)
-        await self._committed(schedule_id)
+            after = await add(connection, actor, schedule, skipped, at, note)
+        await self._committed(after)
         return at
 
     async def unskip(
@@ -79,13 +79,14 @@ class Skips:
             if at not in skipped:
                 _require_fire(schedule, at)
                 return at
-            await _remove(connection, actor, schedule, skipped, at, note)
-        await self._committed(schedule_id)
+            after = await _remove(connection, actor, schedule, skipped, at, note)
+        await self._committed(after)
         return at
 
-    async def _committed(self, schedule_id: UUID) -> None:
+    async def _committed(self, schedule: Schedule) -> None:
         self._notifier.poke()
-        await self._clock.settle_soon(schedule_id)
+        if not schedule.is_applied:
+            await self._clock.settle_soon(schedule.id)
 
 
 async def to_come(connection: AsyncConnection, schedule_id: UUID) -> tuple[datetime, ...]:
@@ -98,16 +99,14 @@ async def to_come(connection: AsyncConnection, schedule_id: UUID) -> tuple[datet
     return tuple(row.fire_at for row in await connection.execute(query))
 
 
-async def skip_next(connection: AsyncConnection, actor: Actor, schedule: Schedule, note: str | None) -> bool:
-    """Skip the next fire that no one asked to skip, of a schedule that the caller has locked; whether there is one."""
+async def skip_next(connection: AsyncConnection, actor: Actor, schedule: Schedule, note: str | None) -> Schedule:
+    """Skip the next fire that no one asked to skip, if there is one, of a schedule that the caller has locked."""
     skipped = await to_come(connection, schedule.id)
     definition = schedule.definition
     spec = compile_cadence(definition.cadence)
     due = fires(spec, datetime.now(UTC), start=definition.start_at, end=definition.end_at)
     following = next((at for at in due if at not in skipped), None)
-    if following is not None:
-        await add(connection, actor, schedule, skipped, following, note)
-    return following is not None
+    return await add(connection, actor, schedule, skipped, following, note) if following else schedule
 
 
 async def add(
@@ -117,14 +116,14 @@ async def add(
     skipped: tuple[datetime, ...],
     at: datetime,
     note: str | None,
-) -> None:
+) -> Schedule:
     """Skip one more fire of a schedule that the caller has locked. Raises `InvalidInput` where there are too many."""
     if len(skipped) >= MOST:
         raise InvalidInput.of(f"{MOST:,} fires to come are skipped already: pause the schedule instead.", "input")
     await connection.execute(
         skipped_fires.insert().values(schedule_id=schedule.id, fire_at=at, by=actor.to_json(), note=note)
     )
-    await _revise(connection, actor, schedule, ChangeKind.SKIPPED, skipped, tuple(sorted((*skipped, at))), note)
+    return await _revise(connection, actor, schedule, ChangeKind.SKIPPED, skipped, tuple(sorted((*skipped, at))), note)
 
 
 async def _remove(
@@ -134,12 +133,12 @@ async def _remove(
     skipped: tuple[datetime, ...],
     at: datetime,
     note: str | None,
-) -> None:
+) -> Schedule:
     await connection.execute(
         delete(skipped_fires).where(skipped_fires.c.schedule_id == schedule.id, skipped_fires.c.fire_at == at)
     )
     rest = tuple(each for each in skipped if each != at)
-    await _revise(connection, actor, schedule, ChangeKind.UNSKIPPED, skipped, rest, note)
+    return await _revise(connection, actor, schedule, ChangeKind.UNSKIPPED, skipped, rest, note)
 
 
 async def _revise(
@@ -150,9 +149,9 @@ async def _revise(
     before: tuple[datetime, ...],
     after: tuple[datetime, ...],
     note: str | None,
-) -> None:
+) -> Schedule:
     skips = Difference("skippedFires", [scheduled_key(at) for at in before], [scheduled_key(at) for at in after])
-    await change(connection, actor, schedule, kind, {}, note, beside=skips)
+    return await change(connection, actor, schedule, kind, {}, note, beside=skips)
 
 
 def _checked(fire_at: datetime | None, note: str | None, issues: tuple[Issue, ...]) -> datetime:

@@ -1,6 +1,7 @@
 """A clock is made equal to its row: inline after a change, and by the loop where that did not go through."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,12 +10,14 @@ from sqlalchemy import update
 from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
 
 from services.cadence import Cadence, Cron, Interval
+from services.clock_leases import ClockLeases
 from services.clock_spec import DesiredClock
 from services.live import LiveStatus
 from services.live_reader import Wanted
 from services.principals import OPEN_ACTOR
 from services.reconcile import DirtyLoop, Outcome
 from services.schedule import ClockStatus, Schedule, clock_id
+from services.schedules import ScheduleChanges, Schedules
 from services.tables import schedules
 from tests.services.backends import backend, idle
 from tests.stack import YEARLY, Stack
@@ -95,6 +98,55 @@ async def test_each_change_reaches_the_clock_and_a_rename_does_not(running: Stac
     assert not described.message.state.paused
     await running.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
     assert await running.base.clock.describe(schedule.id) is None
+
+
+class Keeper:
+    """Keeps no clock, but which ones it was told of."""
+
+    def __init__(self) -> None:
+        self.told: list[UUID] = []
+
+    async def settle_soon(self, schedule_id: UUID) -> None:
+        self.told.append(schedule_id)
+
+
+async def test_a_change_that_leaves_the_clock_as_it_is_asks_nothing_of_temporal(running: Stack) -> None:
+    keeper = Keeper()
+    commands = Schedules(running.base.database, running.base.notifier, keeper)
+    schedule = await running.schedule(await running.agent(URL))
+    changes: ScheduleChanges = {"description": "words", "labels": (("key", "value"),), "task_params": {"a": 1}}
+    after, _ = await commands.update(OPEN_ACTOR, schedule.id, changes, expected_version=1)
+    assert keeper.told == []
+    assert (after.version, after.clock.applied_version, after.clock.status) == (2, 2, ClockStatus.IN_SYNC)
+    # and it says what the row says
+    assert after == await _row(running, schedule.id)
+    assert after.definition == replace(schedule.definition, **changes)
+    # a clock that carries the version before is none that has drifted
+    assert after.clock.clock_version == 1
+    assert await running.base.reconciler.drift(after) is None
+    # one that is behind stays behind, and so does one that is being written
+    await commands.pause(OPEN_ACTOR, schedule.id, expected_version=2, note=None)
+    after, _ = await commands.update(OPEN_ACTOR, schedule.id, {"description": "more"}, expected_version=3)
+    assert keeper.told == [schedule.id] * 2
+    assert (after.version, after.clock.applied_version, after.clock.status) == (4, 2, ClockStatus.PENDING)
+
+
+async def test_a_change_while_the_clock_is_leased_is_left_to_who_holds_it(running: Stack) -> None:
+    keeper, leases = Keeper(), ClockLeases(running.base.database)
+    commands = Schedules(running.base.database, running.base.notifier, keeper)
+    schedule = await running.schedule(await running.agent(URL))
+    lease = await leases.take(schedule.id)
+    assert lease is not None
+    after, _ = await commands.update(OPEN_ACTOR, schedule.id, {"name": "another"}, expected_version=1)
+    assert keeper.told == [schedule.id]
+    assert (after.clock.applied_version, after.clock.status) == (1, ClockStatus.PENDING)
+    await leases.give_back(lease, applied_version=1)
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    assert (await _row(running, schedule.id)).clock.applied_version == 2
+
+
+async def _row(running: Stack, schedule_id: UUID) -> Schedule:
+    return (await running.services.schedule_queries.get_many(OPEN_ACTOR, [schedule_id]))[schedule_id]
 
 
 async def test_the_loop_brings_in_line_what_was_left_behind(running: Stack) -> None:
