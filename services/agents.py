@@ -21,6 +21,7 @@ from services.registrations import NoRegistrations, Registrations
 from services.secrets import SecretBox
 from services.statements import Statement
 from services.tables import agents, new_id
+from services.transactions import CoreTransaction
 
 COLUMNS = [column for column in agents.c if column.name != "api_key"]
 _BY_IDS = Statement(
@@ -98,7 +99,7 @@ class Agents:
         try:
             async with registering as registration, self._database.transaction() as connection:
                 inserted = await connection.execute(agents.insert().values(row).returning(*COLUMNS))
-                await registration.keep(connection)
+                await registration.keep(CoreTransaction(connection))
                 return to_agent(inserted.one())
         except IntegrityError as error:
             raise await self._name_taken(actor, name, error) from error
@@ -139,7 +140,7 @@ class Agents:
                 raise VersionConflict(expected_version or 0, current.version, current, "input", "expectedVersion")
             gone = {"status": AgentStatus.DELETED, "deleted_at": datetime.now(UTC), "api_key": None}
             agent = await _change(connection, agent_id, gone)
-            await self._registrations.note_gone(connection, actor, agent_resource(agent_id))
+            await self._registrations.note_gone(CoreTransaction(connection), actor, agent_resource(agent_id))
         await self._registrations.forget_soon(actor, agent_resource(agent_id))
         return agent
 

@@ -28,6 +28,7 @@ from services.schedule import Schedule
 from services.schedule_changes import locked
 from services.starter import Pending, Starter
 from services.tables import runs
+from services.transactions import CoreTransaction
 from services.wakeup import Notifier
 
 MOST = 1_000
@@ -61,7 +62,7 @@ class Backfills:
         """The due times that `start` would run. Raises `InvalidInput` and `NotFound`."""
         first, last = _checked(span, issues)
         async with self._database.transaction() as connection:
-            schedule = await locked(connection, actor, schedule_id)
+            schedule = await locked(CoreTransaction(connection), actor, schedule_id)
             return await _lacking(connection, schedule.id, _due(schedule, first, last))
 
     async def start(
@@ -87,12 +88,13 @@ class Backfills:
             "note": span.note,
         }
         async with self._database.transaction() as connection:
-            known = await first_result(connection, actor, idempotency_key, request, {})
+            transaction = CoreTransaction(connection)
+            known = await first_result(transaction, actor, idempotency_key, request, {})
             if known is None:
-                schedule = await locked(connection, actor, schedule_id)
+                schedule = await locked(transaction, actor, schedule_id)
                 asked = await _lacking(connection, schedule_id, _due(schedule, first, last))
                 answer = {"fires": [scheduled_key(fire) for fire in asked]}
-                await keep_result(connection, actor, idempotency_key, answer)
+                await keep_result(transaction, actor, idempotency_key, answer)
             else:
                 asked = tuple(datetime.fromisoformat(fire) for fire in known["fires"])
         await self._run(actor, schedule_id, asked, span.note)
@@ -104,7 +106,7 @@ class Backfills:
         made: list[Run] = []
         for begin in range(0, len(rest), AT_ONCE):
             async with self._database.transaction() as connection:
-                schedule = await locked(connection, actor, schedule_id)
+                schedule = await locked(CoreTransaction(connection), actor, schedule_id)
                 made += await _make(connection, schedule, rest[begin : begin + AT_ONCE], note)
         self._notifier.poke()
         await self._starter.start_all_soon([Pending(run.id, run.temporal_workflow_id, run.trigger) for run in made])

@@ -6,19 +6,32 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, case, func, or_, update
+from sqlalchemy import Row, bindparam, case, func, or_, update
 
 from services import schedule_rows
 from services.database import Database
+from services.failpoints import Failpoint, reach
 from services.principals import Actor
 from services.schedule import ChangeKind, ClockStatus, Schedule
-from services.schedule_changes import record
+from services.schedule_changes import recorded, revision
 from services.tables import schedules
+from services.transactions import CoreTransaction
 
 LEASE = timedelta(seconds=15)
 LEASE_MARGIN = timedelta(seconds=6)
 """No write begins with less than this left of the lease: a write may take 5 s."""
 LONGEST_NOTE = 1_000
+
+
+_NOTE_REPAIR = recorded(
+    update(schedules)
+    .where(
+        schedules.c.id == bindparam("leased"),
+        schedules.c.lease_id == bindparam("by_lease"),
+        schedules.c.version == bindparam("read"),
+    )
+    .values(version=schedules.c.version + 1, updated_at=bindparam("at"), clock_status=bindparam("status"))
+)
 
 
 class LeaseLost(Exception):
@@ -68,23 +81,14 @@ class ClockLeases:
         It is written before the clock is, so that no repair goes unrecorded. None where the row has moved meanwhile.
         """
         schedule = lease.schedule
-        query = (
-            update(schedules)
-            .where(
-                schedules.c.id == schedule.id,
-                schedules.c.lease_id == lease.id,
-                schedules.c.version == schedule.version,
-            )
-            .values(version=schedule.version + 1, updated_at=datetime.now(UTC), clock_status=status)
-            .returning(*schedule_rows.COLUMNS)
-        )
+        values = {"leased": schedule.id, "by_lease": lease.id, "read": schedule.version, "status": status}
+        values |= {"at": datetime.now(UTC)}
+        actor = Actor(schedule.account_id)
+        values |= revision(actor, ChangeKind.REPAIRED, schedule.definition, note[:LONGEST_NOTE])
         async with self._database.transaction() as connection:
-            row = (await connection.execute(query)).first()
-            if row is None:
-                return None
-            after = schedule_rows.to_schedule(row)
-            await record(connection, Actor(after.account_id), after, ChangeKind.REPAIRED, note[:LONGEST_NOTE])
-        return replace(lease, schedule=after)
+            rows = await CoreTransaction(connection).rows(_NOTE_REPAIR, values)
+            await reach(Failpoint.BEFORE_COMMIT)
+        return replace(lease, schedule=schedule_rows.whole(rows[0])) if rows else None
 
     async def give_back(self, lease: Lease, **columns: Any) -> int | None:
         """Give the row back with what was found; its version now, or None where another holds it."""

@@ -13,9 +13,11 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from services.connections import Connection
 from services.outages import unavailable
 from services.pool_checks import PromptConnection, check_before_use
-from services.reads import Connection, Reads
+from services.reads import Reads
+from services.transactions import Transactions
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 STATEMENT_TIMEOUT = timedelta(seconds=10)
@@ -27,9 +29,7 @@ _SESSION_LIMITS = {
     "statement_timeout": STATEMENT_TIMEOUT // timedelta(milliseconds=1),
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT // timedelta(milliseconds=1),
 }
-_LIMITS = text(
-    "SELECT " + ", ".join(f"set_config('{name}', '{limit}', true)" for name, limit in _SESSION_LIMITS.items())
-)
+_LIMITS = "SELECT " + ", ".join(f"set_config('{name}', '{limit}', true)" for name, limit in _SESSION_LIMITS.items())
 """The same for one transaction."""
 _NO_STATEMENTS_KEPT: Mapping[str, Any] = {
     "prepared_statement_cache_size": 0,
@@ -76,12 +76,12 @@ def _connect_arguments(transaction_pooler: bool) -> dict[str, Any]:
 
 
 class Database:
-    """Two pools, one for transactions and one for `reads`. One instance a process, closed by its owner.
+    """Pools for `reads`, for `changes`, and for what SQLAlchemy runs. One instance a process, closed by its owner.
 
     Args:
         url: Where Postgres is, or a pooler in front of it.
-        pool_size: The connections of both pools.
-        readers: How many of them `reads` gets; half of them by default.
+        pool_size: The connections of all pools.
+        readers: How many of them `reads` gets; half of them by default. `changes` gets half as many.
         transaction_pooler: Whether the URL leads to a pooler that hands out a server for each transaction: then
             nothing is kept in a session, no prepared statement and no setting.
     """
@@ -92,10 +92,14 @@ class Database:
         self.url = url
         self._pooled = transaction_pooler
         readers = max(1, pool_size // 2) if readers is None else readers
+        changers = max(1, readers // 2) if readers else 0
         self.reads = Reads(self._connect, readers, transactions=transaction_pooler)
+        self.changes = Transactions(
+            self._connect, changers, begin=f"BEGIN; {_LIMITS}" if transaction_pooler else "BEGIN"
+        )
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
-            pool_size=max(1, pool_size - readers),
+            pool_size=max(1, pool_size - readers - changers),
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
             hide_parameters=True,  # an error's text goes into the log
@@ -117,7 +121,7 @@ class Database:
         with unavailable():
             async with self.engine.begin() as connection:
                 if self._pooled:
-                    await connection.execute(_LIMITS)
+                    await connection.execute(text(_LIMITS))
                 yield connection
 
     @asynccontextmanager
@@ -148,6 +152,7 @@ class Database:
 
     async def close(self) -> None:
         await self.reads.close()
+        await self.changes.close()
         await self.engine.dispose()
 
     async def _connect(self) -> Connection:

@@ -18,6 +18,7 @@ from services.run import Intervention, InterventionKind, Resolution, Run, RunErr
 from services.schedule import Schedule
 from services.starter import Pending, Starter
 from services.tables import attempts, runs
+from services.transactions import CoreTransaction
 from services.wakeup import Notifier
 
 MOST = 100
@@ -58,7 +59,8 @@ class Interventions:
         async with self._database.transaction() as connection:
             await _read(connection, actor, run_id)
             schedule = await run_changes.locked_schedule(connection, run_id)
-            if await first_result(connection, actor, idempotency_key, request, {"runId": str(run_id)}) is None:
+            answer = {"runId": str(run_id)}
+            if await first_result(CoreTransaction(connection), actor, idempotency_key, request, answer) is None:
                 going_on = await _retry(connection, actor, schedule, run_id, note)
         self._notifier.poke()
         if going_on is not None:

@@ -26,6 +26,7 @@ from services.schedules import ClockKeeper
 from services.skips import skip_next
 from services.starter import Pending, Starter, manual_workflow_id
 from services.tables import agents, runs
+from services.transactions import CoreTransaction
 from services.wakeup import Notifier
 
 RUN_AGENT_HORIZON_SECONDS = 3600
@@ -74,13 +75,14 @@ class ManualRuns:
         answer = {"runId": str(run_id(schedule_id, key))}
         skipped: Schedule | None = None
         async with self._database.transaction() as connection:
-            await hold(connection, actor, schedule_id)
-            first = await first_result(connection, actor, idempotency_key, request, answer)
+            transaction = CoreTransaction(connection)
+            await hold(transaction, actor, schedule_id)
+            first = await first_result(transaction, actor, idempotency_key, request, answer)
             if first is None:
-                schedule = await locked(connection, actor, schedule_id)
+                schedule = await locked(transaction, actor, schedule_id)
                 await _insert_trigger(connection, schedule, key, note)
                 if skip_next_fire:
-                    skipped = await skip_next(connection, actor, schedule, note)
+                    skipped = await skip_next(transaction, actor, schedule, note)
         run = await self._started(actor, UUID((first or answer)["runId"]))
         if skipped is not None and not skipped.is_applied:
             await self._clock.settle_soon(schedule_id)
@@ -101,7 +103,7 @@ class ManualRuns:
         }
         answer = {"runId": str(run_id(request.agent_id, key))}
         async with self._database.transaction() as connection:
-            first = await first_result(connection, actor, request.idempotency_key, asked, answer)
+            first = await first_result(CoreTransaction(connection), actor, request.idempotency_key, asked, answer)
             if first is None:
                 await _insert_agent_run(connection, actor, request, key)
         return await self._started(actor, UUID((first or answer)["runId"]))

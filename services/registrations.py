@@ -13,9 +13,8 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Row, and_, delete, func, select, update
+from sqlalchemy import Interval, Row, and_, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.authorization import Resource, ResourceType
 from services.database import Database
@@ -23,7 +22,9 @@ from services.errors import Forbidden, NextfireError, Unavailable
 from services.principals import Actor
 from services.provider import PROVIDER, Denied, PrincipalJson, Provider
 from services.provider_authorization import presented
+from services.statements import Statement
 from services.tables import deregistrations as notes
+from services.transactions import CoreTransaction, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +36,27 @@ FIRST_RETRY = timedelta(seconds=5)
 LAST_RETRY = timedelta(hours=1)
 BATCH = 50
 
+_WRITE = Statement(
+    insert(notes)
+    .values(
+        resource_type=bindparam("type"),
+        selector=bindparam("of"),
+        account_id=bindparam("account"),
+        principal=bindparam("by"),
+        due_at=func.now() + bindparam("due_in", type_=Interval),
+    )
+    .on_conflict_do_nothing()
+)
+# A note that a worker has taken up is no longer for others to take away.
+_TAKE_AWAY = Statement(
+    delete(notes)
+    .where(notes.c.resource_type == bindparam("type"), notes.c.selector == bindparam("of"), notes.c.tries == 0)
+    .returning(notes.c.selector)
+)
+
 
 class Registration(Protocol):
-    async def keep(self, connection: AsyncConnection) -> None:
+    async def keep(self, transaction: Transaction) -> None:
         """The row is written in this transaction: its commit makes the registration stay. Raises `Unavailable`."""
         ...
 
@@ -52,7 +71,7 @@ class Registrations(Protocol):
         """
         ...
 
-    async def note_gone(self, connection: AsyncConnection, actor: Actor, resource: Resource) -> None:
+    async def note_gone(self, transaction: Transaction, actor: Actor, resource: Resource) -> None:
         """The row is deleted in this transaction: after its commit, the provider is to forget it."""
         ...
 
@@ -72,10 +91,10 @@ class NoRegistrations:
     async def of(self, actor: Actor, resource: Resource, parent: Resource | None) -> AsyncIterator["NoRegistrations"]:
         yield self
 
-    async def keep(self, connection: AsyncConnection) -> None:
+    async def keep(self, transaction: Transaction) -> None:
         return
 
-    async def note_gone(self, connection: AsyncConnection, actor: Actor, resource: Resource) -> None:
+    async def note_gone(self, transaction: Transaction, actor: Actor, resource: Resource) -> None:
         return
 
     async def forget_soon(self, actor: Actor, resource: Resource) -> None:
@@ -89,10 +108,8 @@ class NoRegistrations:
 class _Kept:
     resource: Resource
 
-    async def keep(self, connection: AsyncConnection) -> None:
-        # A note that a worker has taken up is no longer ours to take away.
-        mine = delete(notes).where(_is(self.resource), notes.c.tries == 0).returning(notes.c.selector)
-        if (await connection.execute(mine)).first() is None:
+    async def keep(self, transaction: Transaction) -> None:
+        if not await transaction.rows(_TAKE_AWAY, {"type": self.resource.type, "of": self.resource.selector}):
             raise Unavailable(PROVIDER)
 
 
@@ -104,7 +121,7 @@ class ProviderRegistrations:
     @asynccontextmanager
     async def of(self, actor: Actor, resource: Resource, parent: Resource | None) -> AsyncIterator[Registration]:
         async with self._database.transaction() as connection:
-            await _write(connection, actor, resource, ABANDONED_AFTER)
+            await _write(CoreTransaction(connection), actor, resource, ABANDONED_AFTER)
         try:
             await self._register(presented(actor), resource, parent)
             yield _Kept(resource)
@@ -113,8 +130,8 @@ class ProviderRegistrations:
             raise
         await self._abandon(actor, resource)
 
-    async def note_gone(self, connection: AsyncConnection, actor: Actor, resource: Resource) -> None:
-        await _write(connection, actor, resource, AT_ONCE_WITHIN)
+    async def note_gone(self, transaction: Transaction, actor: Actor, resource: Resource) -> None:
+        await _write(transaction, actor, resource, AT_ONCE_WITHIN)
 
     async def forget_soon(self, actor: Actor, resource: Resource) -> None:
         try:
@@ -178,18 +195,9 @@ class ProviderRegistrations:
             await self.forget_soon(actor, resource)
 
 
-async def _write(connection: AsyncConnection, actor: Actor, resource: Resource, due_in: timedelta) -> None:
-    await connection.execute(
-        insert(notes)
-        .values(
-            resource_type=resource.type,
-            selector=resource.selector,
-            account_id=actor.account_id,
-            principal=actor.to_json(),
-            due_at=func.now() + due_in,
-        )
-        .on_conflict_do_nothing()
-    )
+async def _write(transaction: Transaction, actor: Actor, resource: Resource, due_in: timedelta) -> None:
+    values = {"type": resource.type, "of": resource.selector, "account": actor.account_id, "by": actor.to_json()}
+    await transaction.rows(_WRITE, {**values, "due_in": due_in})
 
 
 def _is(resource: Resource) -> Any:

@@ -9,7 +9,7 @@ from services.cadence import Cron, Interval
 from services.cadence import compile as compile_cadence
 from services.calendar import last_possible
 from services.definition import to_json
-from services.schedule import Definition, Schedule
+from services.schedule import Columns, Definition, Schedule
 from services.tables import schedules
 
 COLUMNS = [
@@ -87,7 +87,12 @@ def to_row(definition: Definition) -> dict[str, Any]:
 
 
 def to_schedule(row: Row[Any]) -> Schedule:
+    """As `whole`, of a row of SQLAlchemy's."""
+    return whole(row._mapping)
+
+
+def whole(row: Columns) -> Schedule:
     """The schedule, read whole: a row that cannot be read raises here."""
-    schedule = Schedule(row._mapping)
+    schedule = Schedule(row)
     _ = schedule.definition, schedule.clock, schedule.creator
     return schedule

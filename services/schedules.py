@@ -5,15 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypedDict
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from asyncpg import UniqueViolationError
+from sqlalchemy import Text, bindparam, select
 
 from services import fields, schedule_rows, schedule_statements
 from services.agents import NO_REGISTRATIONS, free_name
 from services.authorization import agent_resource, schedule_resource
 from services.cadence import Cadence
-from services.database import Database, is_unique_violation
+from services.database import Database
 from services.definition import Difference, check, differences, to_json
 from services.errors import InvalidInput, Issue, NameTaken, NotFound
 from services.failpoints import Failpoint, reach
@@ -29,12 +28,33 @@ from services.schedule import (
     OverlapPolicy,
     Schedule,
 )
-from services.schedule_changes import change, locked, record
+from services.schedule_changes import change, insert, locked
 from services.schedule_statements import WHOLE
+from services.statements import Statement
 from services.tables import agents, new_id, schedules
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 NAME_KEY = "agent_run_schedules_agent_id_name_key"
+
+_LIVE_AGENT = Statement(
+    select(agents.c.id)
+    .where(
+        agents.c.id == bindparam("agent_id"),
+        agents.c.account_id == bindparam("account_id"),
+        agents.c.deleted_at.is_(None),
+    )
+    .with_for_update(read=True)
+)
+# A name holds nothing that LIKE takes for more than itself.
+_NAMES = Statement(
+    select(schedules.c.name).where(
+        schedules.c.account_id == bindparam("account_id"),
+        schedules.c.agent_id == bindparam("agent_id"),
+        schedules.c.deleted_at.is_(None),
+        schedules.c.name.startswith(bindparam("beginning", type_=Text)),
+    )
+)
 
 SENT = frozenset({"initialInput", "taskParams", "taskMetadata"})
 """The fields of a definition that its agent gets to read."""
@@ -105,22 +125,21 @@ class Schedules:
             "agent": str(agent_id),
             "definition": to_json(definition),
         }
-        async with self._database.read() as connection:
-            first = await earlier_result(connection, actor, idempotency_key, request)
+        first = await earlier_result(self._database.reads, actor, idempotency_key, request)
         if first is not None:
             return await self._applied(actor, await self._read(actor, UUID(first["scheduleId"])))
         schedule_id = new_id()
         resource = schedule_resource(agent_id, schedule_id)
         registering = self._registrations.of(actor, resource, agent_resource(agent_id))
         try:
-            async with registering as registration, self._database.transaction() as connection:
+            async with registering as registration, self._database.changes.begin() as transaction:
                 answer = {"scheduleId": str(schedule_id)}
-                first = await first_result(connection, actor, idempotency_key, request, answer)
+                first = await first_result(transaction, actor, idempotency_key, request, answer)
                 if first is None:
-                    await _require_agent(connection, actor, agent_id)
-                    schedule = await _insert(connection, actor, schedule_id, agent_id, definition)
-                    await registration.keep(connection)
-        except IntegrityError as error:
+                    await _require_agent(transaction, actor, agent_id)
+                    schedule = await insert(transaction, actor, schedule_id, agent_id, definition)
+                    await registration.keep(transaction)
+        except UniqueViolationError as error:
             raise await self._name_taken(actor, agent_id, definition.name, error) from error
         if first is not None:
             schedule = await self._read(actor, UUID(first["scheduleId"]))
@@ -144,8 +163,8 @@ class Schedules:
         issues += tuple(fields.check_text(note, fields.MAX_NOTE, "input", "note"))
         agent_id: UUID | None = None
         try:
-            async with self._database.transaction() as connection:
-                before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+            async with self._database.changes.begin() as transaction:
+                before = await locked(transaction, actor, schedule_id, expected_version=expected_version)
                 agent_id = before.agent_id
                 after = _changed(before.definition, changes, note)
                 changed = differences(before.definition, after)
@@ -161,8 +180,8 @@ class Schedules:
                 creator = _new_creator(actor, before, changed)
                 if creator is not None:
                     columns["creator_principal"] = creator.after
-                schedule = await change(connection, actor, before, _kind(changed), columns, note, beside=creator)
-        except IntegrityError as error:
+                schedule = await change(transaction, actor, before, _kind(changed), columns, note, beside=creator)
+        except UniqueViolationError as error:
             if agent_id is None:
                 raise
             raise await self._name_taken(actor, agent_id, changes["name"], error) from error
@@ -185,12 +204,12 @@ class Schedules:
     ) -> Schedule:
         """Soft: history stays readable, the name is free again, and the clock is removed."""
         _check_note(note)
-        async with self._database.transaction() as connection:
-            before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+        async with self._database.changes.begin() as transaction:
+            before = await locked(transaction, actor, schedule_id, expected_version=expected_version)
             gone = {"deleted_at": datetime.now(UTC)}
-            after = await change(connection, actor, before, ChangeKind.DELETED, gone, note)
+            after = await change(transaction, actor, before, ChangeKind.DELETED, gone, note)
             resource = schedule_resource(before.agent_id, schedule_id)
-            await self._registrations.note_gone(connection, actor, resource)
+            await self._registrations.note_gone(transaction, actor, resource)
         await self._registrations.forget_soon(actor, resource)
         return await self._applied(actor, after)
 
@@ -203,15 +222,15 @@ class Schedules:
         note: str | None,
     ) -> Schedule:
         _check_note(note)
-        async with self._database.transaction() as connection:
-            before = await locked(connection, actor, schedule_id, expected_version=expected_version)
+        async with self._database.changes.begin() as transaction:
+            before = await locked(transaction, actor, schedule_id, expected_version=expected_version)
             if before.definition.paused == paused:
                 return before
             columns: dict[str, Any] = {"paused": paused, "pause_note": note if paused else None}
             if not paused:
                 columns["consecutive_failures"] = 0
             kind = ChangeKind.PAUSED if paused else ChangeKind.RESUMED
-            after = await change(connection, actor, before, kind, columns, note)
+            after = await change(transaction, actor, before, kind, columns, note)
         return await self._applied(actor, after)
 
     async def _applied(self, actor: Actor, schedule: Schedule) -> Schedule:
@@ -228,17 +247,11 @@ class Schedules:
         (row,) = await self._database.reads.rows(schedule_statements.by_id(WHOLE), mine)
         return Schedule(row)
 
-    async def _name_taken(self, actor: Actor, agent_id: UUID, name: str, error: IntegrityError) -> Exception:
-        if not is_unique_violation(error, NAME_KEY):
+    async def _name_taken(self, actor: Actor, agent_id: UUID, name: str, error: UniqueViolationError) -> Exception:
+        if error.constraint_name != NAME_KEY:
             return error
-        taken = select(schedules.c.name).where(
-            schedules.c.account_id == actor.account_id,
-            schedules.c.agent_id == agent_id,
-            schedules.c.deleted_at.is_(None),
-            schedules.c.name.startswith(name[:56], autoescape=True),
-        )
-        async with self._database.read() as connection:
-            names = {row.name for row in await connection.execute(taken)}
+        alike = {"account_id": actor.account_id, "agent_id": agent_id, "beginning": name[:56]}
+        names = {row["name"] for row in await self._database.reads.rows(_NAMES, alike)}
         return NameTaken("schedule of the agent", name, free_name(name, names), "input", "name")
 
 
@@ -277,30 +290,6 @@ def _new_creator(actor: Actor, before: Schedule, changed: list[Difference]) -> D
     return Difference("creator", creator, actor.to_json())
 
 
-async def _require_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID) -> None:
-    query = (
-        select(agents.c.id)
-        .where(agents.c.id == agent_id, agents.c.account_id == actor.account_id, agents.c.deleted_at.is_(None))
-        .with_for_update(read=True)
-    )
-    if (await connection.execute(query)).first() is None:
+async def _require_agent(transaction: Transaction, actor: Actor, agent_id: UUID) -> None:
+    if not await transaction.rows(_LIVE_AGENT, {"agent_id": agent_id, "account_id": actor.account_id}):
         raise NotFound("agent", "input", "agentId")
-
-
-async def _insert(
-    connection: AsyncConnection, actor: Actor, schedule_id: UUID, agent_id: UUID, definition: Definition
-) -> Schedule:
-    inserted = await connection.execute(
-        schedules.insert()
-        .values(
-            **schedule_rows.to_row(definition),
-            id=schedule_id,
-            agent_id=agent_id,
-            account_id=actor.account_id,
-            creator_principal=actor.to_json(),
-        )
-        .returning(*schedule_rows.COLUMNS)
-    )
-    schedule = schedule_rows.to_schedule(inserted.one())
-    await record(connection, actor, schedule, ChangeKind.CREATED, None)
-    return schedule

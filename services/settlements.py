@@ -13,6 +13,7 @@ from services.run import Run, RunStatus
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change
 from services.tables import schedules
+from services.transactions import CoreTransaction
 from services.wakeup import Notifier
 
 FAILURES = (RunStatus.FAILED, RunStatus.UNKNOWN)
@@ -63,7 +64,8 @@ async def _count(connection: AsyncConnection, schedule: Schedule, run: Run) -> b
     if schedule.deleted_at is None and not schedule.definition.paused and most is not None and failures >= most:
         note = f"Paused by itself: {failures} runs in a row failed."
         columns = {"paused": True, "pause_note": note, "consecutive_failures": failures}
-        await change(connection, Actor(schedule.account_id), schedule, ChangeKind.PAUSED, columns, note)
+        transaction = CoreTransaction(connection)
+        await change(transaction, Actor(schedule.account_id), schedule, ChangeKind.PAUSED, columns, note)
         return True
     if failures != schedule.consecutive_failures:
         await connection.execute(

@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from uuid import UUID
 
-from sqlalchemy import delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, delete, select
 
 from services import fields
 from services.cadence import compile as compile_cadence
@@ -20,11 +19,29 @@ from services.run import scheduled_key
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change, locked
 from services.schedules import ClockKeeper
+from services.statements import Statement
 from services.tables import skipped_fires
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 MOST = 1_000
 """Skipped fires to come of one schedule: every page of schedules carries them."""
+
+_TO_COME = Statement(
+    select(skipped_fires.c.fire_at)
+    .where(skipped_fires.c.schedule_id == bindparam("schedule"), skipped_fires.c.fire_at > bindparam("now"))
+    .order_by(skipped_fires.c.fire_at)
+)
+_ADD = Statement(
+    skipped_fires.insert().values(
+        schedule_id=bindparam("schedule"), fire_at=bindparam("fire"), by=bindparam("who"), note=bindparam("why")
+    )
+)
+_REMOVE = Statement(
+    delete(skipped_fires).where(
+        skipped_fires.c.schedule_id == bindparam("schedule"), skipped_fires.c.fire_at == bindparam("fire")
+    )
+)
 
 
 class Skips:
@@ -49,13 +66,13 @@ class Skips:
         Raises `InvalidInput`, `NotFound` and `FireNotFound`.
         """
         at = _checked(fire_at, note, issues)
-        async with self._database.transaction() as connection:
-            schedule = await locked(connection, actor, schedule_id)
-            skipped = await to_come(connection, schedule.id)
+        async with self._database.changes.begin() as transaction:
+            schedule = await locked(transaction, actor, schedule_id)
+            skipped = await to_come(transaction, schedule.id)
             if at in skipped:
                 return at
             _require_fire(schedule, at)
-            after = await add(connection, actor, schedule, skipped, at, note)
+            after = await add(transaction, actor, schedule, skipped, at, note)
         await self._committed(after)
         return at
 
@@ -73,13 +90,13 @@ class Skips:
         Raises `InvalidInput`, `NotFound` and `FireNotFound`.
         """
         at = _checked(fire_at, note, issues)
-        async with self._database.transaction() as connection:
-            schedule = await locked(connection, actor, schedule_id)
-            skipped = await to_come(connection, schedule.id)
+        async with self._database.changes.begin() as transaction:
+            schedule = await locked(transaction, actor, schedule_id)
+            skipped = await to_come(transaction, schedule.id)
             if at not in skipped:
                 _require_fire(schedule, at)
                 return at
-            after = await _remove(connection, actor, schedule, skipped, at, note)
+            after = await _remove(transaction, actor, schedule, skipped, at, note)
         await self._committed(after)
         return at
 
@@ -89,28 +106,24 @@ class Skips:
             await self._clock.settle_soon(schedule.id)
 
 
-async def to_come(connection: AsyncConnection, schedule_id: UUID) -> tuple[datetime, ...]:
+async def to_come(transaction: Transaction, schedule_id: UUID) -> tuple[datetime, ...]:
     """The skipped fires to come, in order, of a schedule that the caller has locked."""
-    query = (
-        select(skipped_fires.c.fire_at)
-        .where(skipped_fires.c.schedule_id == schedule_id, skipped_fires.c.fire_at > datetime.now(UTC))
-        .order_by(skipped_fires.c.fire_at)
-    )
-    return tuple(row.fire_at for row in await connection.execute(query))
+    rows = await transaction.rows(_TO_COME, {"schedule": schedule_id, "now": datetime.now(UTC)})
+    return tuple(row["fire_at"] for row in rows)
 
 
-async def skip_next(connection: AsyncConnection, actor: Actor, schedule: Schedule, note: str | None) -> Schedule:
+async def skip_next(transaction: Transaction, actor: Actor, schedule: Schedule, note: str | None) -> Schedule:
     """Skip the next fire that no one asked to skip, if there is one, of a schedule that the caller has locked."""
-    skipped = await to_come(connection, schedule.id)
+    skipped = await to_come(transaction, schedule.id)
     definition = schedule.definition
     spec = compile_cadence(definition.cadence)
     due = fires(spec, datetime.now(UTC), start=definition.start_at, end=definition.end_at)
     following = next((at for at in due if at not in skipped), None)
-    return await add(connection, actor, schedule, skipped, following, note) if following else schedule
+    return await add(transaction, actor, schedule, skipped, following, note) if following else schedule
 
 
 async def add(
-    connection: AsyncConnection,
+    transaction: Transaction,
     actor: Actor,
     schedule: Schedule,
     skipped: tuple[datetime, ...],
@@ -120,29 +133,25 @@ async def add(
     """Skip one more fire of a schedule that the caller has locked. Raises `InvalidInput` where there are too many."""
     if len(skipped) >= MOST:
         raise InvalidInput.of(f"{MOST:,} fires to come are skipped already: pause the schedule instead.", "input")
-    await connection.execute(
-        skipped_fires.insert().values(schedule_id=schedule.id, fire_at=at, by=actor.to_json(), note=note)
-    )
-    return await _revise(connection, actor, schedule, ChangeKind.SKIPPED, skipped, tuple(sorted((*skipped, at))), note)
+    await transaction.rows(_ADD, {"schedule": schedule.id, "fire": at, "who": actor.to_json(), "why": note})
+    return await _revise(transaction, actor, schedule, ChangeKind.SKIPPED, skipped, tuple(sorted((*skipped, at))), note)
 
 
 async def _remove(
-    connection: AsyncConnection,
+    transaction: Transaction,
     actor: Actor,
     schedule: Schedule,
     skipped: tuple[datetime, ...],
     at: datetime,
     note: str | None,
 ) -> Schedule:
-    await connection.execute(
-        delete(skipped_fires).where(skipped_fires.c.schedule_id == schedule.id, skipped_fires.c.fire_at == at)
-    )
+    await transaction.rows(_REMOVE, {"schedule": schedule.id, "fire": at})
     rest = tuple(each for each in skipped if each != at)
-    return await _revise(connection, actor, schedule, ChangeKind.UNSKIPPED, skipped, rest, note)
+    return await _revise(transaction, actor, schedule, ChangeKind.UNSKIPPED, skipped, rest, note)
 
 
 async def _revise(
-    connection: AsyncConnection,
+    transaction: Transaction,
     actor: Actor,
     schedule: Schedule,
     kind: ChangeKind,
@@ -151,7 +160,7 @@ async def _revise(
     note: str | None,
 ) -> Schedule:
     skips = Difference("skippedFires", [scheduled_key(at) for at in before], [scheduled_key(at) for at in after])
-    return await change(connection, actor, schedule, kind, {}, note, beside=skips)
+    return await change(transaction, actor, schedule, kind, {}, note, beside=skips)
 
 
 def _checked(fire_at: datetime | None, note: str | None, issues: tuple[Issue, ...]) -> datetime:

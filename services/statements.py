@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Dialect, Select, TextClause
+from sqlalchemy import Delete, Dialect, Insert, Select, TextClause, Update
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
@@ -15,9 +15,10 @@ class Statement:
     Types convert nothing here: values are bound and come back as asyncpg has them, JSON as Python values.
     """
 
-    def __init__(self, query: Select[Any] | TextClause) -> None:
+    def __init__(self, query: Select[Any] | Insert | Update | Delete | TextClause) -> None:
         compiled = query.compile(dialect=DIALECT)
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
+        self.query = query
         self.sql = compiled.string
         self._names = [bind.key for bind in binds]
         self._fixed = {bind.key: bind.effective_value for bind in binds if not bind.required}

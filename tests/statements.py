@@ -18,9 +18,11 @@ def statements(database: Database) -> Iterator[list[str]]:
         sent.append(statement)
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    database.reads.watchers.append(sent.append)
+    for pool in (database.reads, database.changes):
+        pool.watchers.append(sent.append)
     try:
         yield sent
     finally:
-        database.reads.watchers.remove(sent.append)
+        for pool in (database.reads, database.changes):
+            pool.watchers.remove(sent.append)
         event.remove(database.engine.sync_engine, "before_cursor_execute", note)

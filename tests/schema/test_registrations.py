@@ -11,6 +11,7 @@ from services.authorization import Resource, ResourceType, agent_resource, sched
 from services.errors import ProviderMisconfigured, Unavailable
 from services.registrations import ProviderRegistrations
 from services.tables import deregistrations, new_id, schedules
+from services.transactions import CoreTransaction
 from tests.agents.scripted import status
 from tests.provider.scripted import (
     DEREGISTER,
@@ -154,7 +155,7 @@ async def test_a_registration_that_was_given_up_meanwhile_keeps_the_row_from_bei
             # a worker takes it for abandoned, though its process was only slow
             await _forget_all(provided)
             async with provided.base.database.transaction() as connection:
-                await registration.keep(connection)
+                await registration.keep(CoreTransaction(connection))
 
     with pytest.raises(Unavailable):
         await write_slowly()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from asyncpg import UniqueViolationError
 from sqlalchemy import Text, Uuid, bindparam, func, insert, select
 
 from services.database import Database
@@ -21,6 +22,13 @@ pytestmark = pytest.mark.skipif(pgbouncer() is None, reason="no pgbouncer here: 
 AT_ONCE = 4 * SERVERS
 BY_ID = Statement(select(agents.c.name, agents.c.status).where(agents.c.id == bindparam("id", type_=Uuid)))
 BY_NAME = Statement(select(agents.c.id, agents.c.created_at).where(agents.c.name == bindparam("name", type_=Text)))
+
+LIMIT = Statement(select(func.current_setting("statement_timeout").label("limit")))
+ADD = Statement(
+    insert(agents).values(
+        id=func.gen_random_uuid(), account_id="a", name=bindparam("called"), protocol="SYNC", url="http://a.test"
+    )
+)
 
 
 @pytest.fixture
@@ -54,8 +62,28 @@ async def test_a_transaction_has_its_limits_and_leaves_none_behind(pooled: Datab
     setting = select(func.current_setting("statement_timeout"))
     async with pooled.transaction() as connection:
         assert (await connection.execute(setting)).scalar_one() == "10s"
+    async with pooled.changes.begin() as transaction:
+        assert [row["limit"] for row in await transaction.rows(LIMIT, {})] == ["10s"]
     async with pooled.read() as connection:
         assert (await connection.execute(setting)).scalar_one() == "0"
+
+
+async def test_changes_of_many_at_once_are_right_on_whatever_server(pooled: Database) -> None:
+    async def work(number: int) -> None:
+        values = {"called": f"agent-{number}"}
+        async with pooled.changes.begin() as transaction:
+            await transaction.rows(ADD, values)
+            (added,) = await transaction.rows(BY_NAME, {"name": values["called"]})
+            (found,) = await transaction.rows(BY_ID, {"id": added["id"]})
+            assert (found["name"], found["status"]) == (values["called"], "ACTIVE")
+        with pytest.raises(UniqueViolationError):
+            await again(values)
+
+    async def again(values: dict[str, str]) -> None:
+        async with pooled.changes.begin() as transaction:
+            await transaction.rows(ADD, values)
+
+    await asyncio.gather(*(work(number) for number in range(AT_ONCE)))
 
 
 async def test_lists_of_schedules_are_read(pooled: Database) -> None:

@@ -61,15 +61,13 @@ OTHER: dict[str, Any] = {
     "labels": (("team", "ops"),),
 }
 FIELDS = [field.name for field in dataclasses.fields(Definition)]
-OF_JSON = dict(
-    zip(
-        FIELDS,
-        "name description cadence startAt endAt jitterSeconds overlapPolicy missedFirePolicy catchUpWindowSeconds"
-        " onUnknown retryHorizonSeconds pauseAfterFailures paused pauseNote initialInput taskParams taskMetadata"
-        " labels".split(),
-        strict=True,
-    )
-)
+SECONDS = ("jitter", "catch_up_window", "retry_horizon")
+
+
+def in_json(field: str) -> str:
+    """What a field is called in a revision."""
+    first, *others = f"{field}_seconds".split("_") if field in SECONDS else field.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def clock_of(definition: Definition) -> bytes:
@@ -82,7 +80,7 @@ def clock_of(definition: Definition) -> bytes:
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_columns_of_a_clock_are_those_that_temporal_is_told_of(field: str) -> None:
     after = dataclasses.replace(BEFORE, **{field: OTHER[field]})
-    columns = changed_columns(after, [OF_JSON[field]])
+    columns = changed_columns(after, [in_json(field)])
 
     assert after != BEFORE
     assert (clock_of(after) != clock_of(BEFORE)) is not CLOCK_COLUMNS.isdisjoint(columns)
@@ -93,7 +91,7 @@ def test_the_columns_of_a_changed_field_are_all_that_differ(field: str) -> None:
     after = dataclasses.replace(BEFORE, **{field: OTHER[field]})
     before_row, after_row = to_row(BEFORE), to_row(after)
 
-    columns = changed_columns(after, [OF_JSON[field]])
+    columns = changed_columns(after, [in_json(field)])
 
     assert {**before_row, **columns} == after_row
     assert {name for name in after_row if after_row[name] != before_row[name]} <= columns.keys()

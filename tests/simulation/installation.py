@@ -24,11 +24,13 @@ from nextfire.worker import loops, run_activities
 from resolvers.context import Services
 from services.acp import AcpClient
 from services.activities import RunActivities
+from services.connections import Connections
 from services.database import Database
 from services.failpoints import FailpointHit
 from services.principals import OPEN_ACTOR
 from services.reads import Reads
 from services.tables import metadata
+from services.transactions import Transactions
 from tests.faults.figures import Figures
 from tests.simulation.agents import Agents, SimulatedAgent
 from tests.simulation.postgres import Links
@@ -39,7 +41,7 @@ from tests.stack import settings
 
 ANSWER_WITHIN_SECONDS = 30.0
 QUEUE = "simulation"
-READERS = 5
+READERS, CHANGERS = 5, 2
 PROCESSES = ("api", "worker-1", "worker-2")
 ASK_EVERY = timedelta(seconds=12)
 """Less often than in production, where it costs most of the statements of an idle worker."""
@@ -100,7 +102,7 @@ class Pools:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.former: list[Pool | Reads] = []
+        self.former: list[Pool | Connections] = []
         """Of processes that are dead, until their connections have heard of it."""
         self._databases: dict[str, Database] = {}
 
@@ -116,9 +118,10 @@ class Pools:
         if name not in self._databases:
             self._databases[name] = Database(self.url)
         database = self._databases[name]
-        self.former += [database.engine.pool, database.reads]
+        self.former += [database.engine.pool, database.reads, database.changes]
         database.engine.sync_engine.dispose(close=False)
         database.reads = Reads(database._connect, READERS)
+        database.changes = Transactions(database._connect, CHANGERS)
         return database
 
 
