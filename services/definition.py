@@ -78,12 +78,12 @@ def to_json(definition: Definition) -> dict[str, Any]:
         "cadence": cadence_to_json(d.cadence),
         "startAt": _time(d.start_at),
         "endAt": _time(d.end_at),
-        "jitterSeconds": _seconds(d.jitter),
+        "jitterSeconds": seconds(d.jitter),
         "overlapPolicy": d.overlap_policy.value,
         "missedFirePolicy": d.missed_fire_policy.value,
-        "catchUpWindowSeconds": _seconds(d.catch_up_window),
+        "catchUpWindowSeconds": seconds(d.catch_up_window),
         "onUnknown": d.on_unknown.value,
-        "retryHorizonSeconds": _seconds(d.retry_horizon),
+        "retryHorizonSeconds": seconds(d.retry_horizon),
         "pauseAfterFailures": d.pause_after_failures,
         "paused": d.paused,
         "pauseNote": d.pause_note,
@@ -141,7 +141,7 @@ def _is_same(one: Any, other: Any) -> bool:
 def cadence_to_json(cadence: Cadence) -> dict[str, Any]:
     if isinstance(cadence, Cron):
         return {"cron": {"expression": cadence.expression, "timeZone": cadence.time_zone}}
-    return {"interval": {"everySeconds": _seconds(cadence.every), "offsetSeconds": _seconds(cadence.offset)}}
+    return {"interval": {"everySeconds": seconds(cadence.every), "offsetSeconds": seconds(cadence.offset)}}
 
 
 def cadence_from_json(stored: dict[str, Any]) -> Cadence:
@@ -151,7 +151,8 @@ def cadence_from_json(stored: dict[str, Any]) -> Cadence:
     return Interval(timedelta(seconds=interval["everySeconds"]), timedelta(seconds=interval["offsetSeconds"]))
 
 
-def _seconds(duration: timedelta) -> int:
+def seconds(duration: timedelta) -> int:
+    """Whole ones, as rows and revisions keep them."""
     return int(duration.total_seconds())
 
 

@@ -83,7 +83,7 @@ async def insert(
     values = _new(columns) | revision(actor, ChangeKind.CREATED, definition, None)
     (row,) = await transaction.rows(_insertion(frozenset(columns)), values)
     await reach(Failpoint.BEFORE_COMMIT)
-    return schedule_rows.whole(row)
+    return Schedule(row)
 
 
 async def change(
@@ -106,7 +106,7 @@ async def change(
     values |= revision(actor, kind, after.definition, note, beside=beside)
     (row,) = await transaction.rows(_change(frozenset(columns)), values)
     await reach(Failpoint.BEFORE_COMMIT)
-    return schedule_rows.whole(row)
+    return Schedule(row)
 
 
 def recorded(written: Insert | Update) -> Statement:

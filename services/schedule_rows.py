@@ -1,6 +1,7 @@
 """Schedules between their rows and their values."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Row
@@ -8,7 +9,7 @@ from sqlalchemy import Column, Row
 from services.cadence import Cron, Interval
 from services.cadence import compile as compile_cadence
 from services.calendar import last_possible
-from services.definition import to_json
+from services.definition import seconds
 from services.schedule import Columns, Definition, Schedule
 from services.tables import schedules
 
@@ -37,53 +38,51 @@ def columns(parts: frozenset[str]) -> list[Column[Any]]:
     return [column for column in COLUMNS if column.name not in left_out]
 
 
-FIELDS: dict[str, tuple[str, ...]] = {
-    "cadence": ("cron_expression", "time_zone", "interval_seconds", "interval_offset_seconds", "finishes_at"),
-    "endAt": ("end_at", "finishes_at"),
-}
-"""The columns of those fields of a definition that have more than the one of their name."""
+def to_row(definition: Definition, fields: Iterable[str] | None = None) -> dict[str, Any]:
+    """The columns that the definition decides, or of these fields only: by the names that a revision has for them."""
+    row: dict[str, Any] = {}
+    for field in _OF_FIELDS if fields is None else fields:
+        row |= _OF_FIELDS[field](definition)
+    return row
 
 
-def changed_columns(definition: Definition, fields: Iterable[str]) -> dict[str, Any]:
-    """The columns that these fields of the definition decide, by the names of its JSON form."""
-    row = to_row(definition)
-    return {name: row[name] for field in fields for name in FIELDS.get(field) or (_snake_case(field),)}
-
-
-def _snake_case(name: str) -> str:
-    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
-
-
-def to_row(definition: Definition) -> dict[str, Any]:
-    """The columns that the definition decides."""
-    d = definition
-    stored = to_json(d)
+def _of_cadence(d: Definition) -> dict[str, Any]:
     cron = d.cadence if isinstance(d.cadence, Cron) else None
     interval = d.cadence if isinstance(d.cadence, Interval) else None
     return {
-        "name": d.name,
-        "description": d.description,
         "cron_expression": cron.expression if cron else None,
         "time_zone": cron.time_zone if cron else None,
-        "interval_seconds": int(interval.every.total_seconds()) if interval else None,
-        "interval_offset_seconds": int(interval.offset.total_seconds()) if interval else None,
-        "start_at": d.start_at,
-        "end_at": d.end_at,
-        "finishes_at": min((at for at in (d.end_at, last_possible(compile_cadence(d.cadence))) if at), default=None),
-        "jitter_seconds": stored["jitterSeconds"],
-        "overlap_policy": d.overlap_policy,
-        "missed_fire_policy": d.missed_fire_policy,
-        "catch_up_window_seconds": stored["catchUpWindowSeconds"],
-        "on_unknown": d.on_unknown,
-        "retry_horizon_seconds": stored["retryHorizonSeconds"],
-        "pause_after_failures": d.pause_after_failures,
-        "paused": d.paused,
-        "pause_note": d.pause_note,
-        "initial_input": stored["initialInput"],
-        "task_params": d.task_params,
-        "task_metadata": d.task_metadata,
-        "labels": stored["labels"],
+        "interval_seconds": seconds(interval.every) if interval else None,
+        "interval_offset_seconds": seconds(interval.offset) if interval else None,
+        "finishes_at": _finishes_at(d),
     }
+
+
+def _finishes_at(d: Definition) -> datetime | None:
+    return min((at for at in (d.end_at, last_possible(compile_cadence(d.cadence))) if at), default=None)
+
+
+_OF_FIELDS: dict[str, Callable[[Definition], dict[str, Any]]] = {
+    "name": lambda d: {"name": d.name},
+    "description": lambda d: {"description": d.description},
+    "cadence": _of_cadence,
+    "startAt": lambda d: {"start_at": d.start_at},
+    "endAt": lambda d: {"end_at": d.end_at, "finishes_at": _finishes_at(d)},
+    "jitterSeconds": lambda d: {"jitter_seconds": seconds(d.jitter)},
+    "overlapPolicy": lambda d: {"overlap_policy": d.overlap_policy},
+    "missedFirePolicy": lambda d: {"missed_fire_policy": d.missed_fire_policy},
+    "catchUpWindowSeconds": lambda d: {"catch_up_window_seconds": seconds(d.catch_up_window)},
+    "onUnknown": lambda d: {"on_unknown": d.on_unknown},
+    "retryHorizonSeconds": lambda d: {"retry_horizon_seconds": seconds(d.retry_horizon)},
+    "pauseAfterFailures": lambda d: {"pause_after_failures": d.pause_after_failures},
+    "paused": lambda d: {"paused": d.paused},
+    "pauseNote": lambda d: {"pause_note": d.pause_note},
+    "initialInput": lambda d: {"initial_input": d.initial_input.to_json()},
+    "taskParams": lambda d: {"task_params": d.task_params},
+    "taskMetadata": lambda d: {"task_metadata": d.task_metadata},
+    "labels": lambda d: {"labels": [{"key": key, "value": value} for key, value in d.labels]},
+}
+"""What a row keeps of each field."""
 
 
 def to_schedule(row: Row[Any]) -> Schedule:

@@ -174,7 +174,7 @@ class Schedules:
                     raise InvalidInput(issues)
                 if not changed:
                     return before, []
-                columns = schedule_rows.changed_columns(after, (difference.field for difference in changed))
+                columns = schedule_rows.to_row(after, (difference.field for difference in changed))
                 if before.definition.paused and not after.paused:
                     columns["consecutive_failures"] = 0
                 creator = _new_creator(actor, before, changed)

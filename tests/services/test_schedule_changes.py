@@ -18,7 +18,7 @@ from services.schedule import (
     OverlapPolicy,
 )
 from services.schedule_changes import CLOCK_COLUMNS
-from services.schedule_rows import changed_columns, to_row
+from services.schedule_rows import to_row
 
 BEFORE = Definition(
     name="before",
@@ -80,7 +80,7 @@ def clock_of(definition: Definition) -> bytes:
 @pytest.mark.parametrize("field", FIELDS)
 def test_the_columns_of_a_clock_are_those_that_temporal_is_told_of(field: str) -> None:
     after = dataclasses.replace(BEFORE, **{field: OTHER[field]})
-    columns = changed_columns(after, [in_json(field)])
+    columns = to_row(after, [in_json(field)])
 
     assert after != BEFORE
     assert (clock_of(after) != clock_of(BEFORE)) is not CLOCK_COLUMNS.isdisjoint(columns)
@@ -91,7 +91,7 @@ def test_the_columns_of_a_changed_field_are_all_that_differ(field: str) -> None:
     after = dataclasses.replace(BEFORE, **{field: OTHER[field]})
     before_row, after_row = to_row(BEFORE), to_row(after)
 
-    columns = changed_columns(after, [in_json(field)])
+    columns = to_row(after, [in_json(field)])
 
     assert {**before_row, **columns} == after_row
     assert {name for name in after_row if after_row[name] != before_row[name]} <= columns.keys()
