@@ -17,39 +17,29 @@ Connect: TypeAlias = Callable[[], Awaitable[Connection]]
 
 
 class Connections:
-    """At most `size` of them.
+    """At most `size` of them. One instance a database, closed by its owner.
 
     Nothing is done between two uses to make a connection as new, and nobody asks whether it lives before it is used:
-    where its first answer does not come, it is given up, and all others that lie idle with it.
+    where its first answer does not come, whoever finds out gives up all that lie idle.
     """
 
     def __init__(self, connect: Connect, size: int) -> None:
         self.watchers: list[Callable[[str], None]] = []
         """Told of the text of each statement before it is sent."""
-        self._connect = connect
+        self.connect = connect
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
 
-    async def close(self) -> None:
-        """Close what lies idle; to be called when nothing is asked any more."""
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            await connection.close()
-
     @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def slot(self) -> AsyncIterator[None]:
         """The right to one connection. Raises `TimeoutError` where none comes free."""
-        if self._slots.locked():
-            async with asyncio.timeout(WAIT_FOR_CONNECTION.total_seconds()):
-                await self._slots.acquire()
-        else:
-            await self._slots.acquire()
+        await acquire(self._slots)
         try:
             yield
         finally:
             self._slots.release()
 
-    def _take_idle(self) -> "Connection | None":
+    def take_idle(self) -> "Connection | None":
         """The one that was used last, so that few stay in use."""
         while self._idle:
             connection = self._idle.pop()
@@ -57,7 +47,26 @@ class Connections:
                 return connection
         return None
 
-    def _give_up_idle(self) -> None:
+    def keep(self, connection: Connection) -> None:
+        """Let the next one use it."""
+        self._idle.append(connection)
+
+    def give_up_idle(self) -> None:
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.terminate()
+
+    async def close(self) -> None:
+        """Close what lies idle; to be called when nothing is asked any more."""
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            await connection.close()
+
+
+async def acquire(slots: asyncio.Semaphore) -> None:
+    """Take one of them. Raises `TimeoutError` where none comes free."""
+    if slots.locked():
+        async with asyncio.timeout(WAIT_FOR_CONNECTION.total_seconds()):
+            await slots.acquire()
+    else:
+        await slots.acquire()

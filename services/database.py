@@ -13,7 +13,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ArgumentError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from services.connections import Connection
+from services.connections import Connection, Connections
 from services.outages import unavailable
 from services.pool_checks import PromptConnection, check_before_use
 from services.reads import Reads
@@ -76,12 +76,14 @@ def _connect_arguments(transaction_pooler: bool) -> dict[str, Any]:
 
 
 class Database:
-    """Pools for `reads`, for `changes`, and for what SQLAlchemy runs. One instance a process, closed by its owner.
+    """Two pools, one for `reads` and `changes`, and one for what SQLAlchemy runs.
+
+    One instance a process, closed by its owner.
 
     Args:
         url: Where Postgres is, or a pooler in front of it.
-        pool_size: The connections of all pools.
-        readers: How many of them `reads` gets; half of them by default. `changes` gets half as many.
+        pool_size: The connections of both pools.
+        readers: How many of them `reads` gets, of which `changes` may use half; seven of ten by default.
         transaction_pooler: Whether the URL leads to a pooler that hands out a server for each transaction: then
             nothing is kept in a session, no prepared statement and no setting.
     """
@@ -91,15 +93,14 @@ class Database:
     ) -> None:
         self.url = url
         self._pooled = transaction_pooler
-        readers = max(1, pool_size // 2) if readers is None else readers
-        changers = max(1, readers // 2) if readers else 0
-        self.reads = Reads(self._connect, readers, transactions=transaction_pooler)
-        self.changes = Transactions(
-            self._connect, changers, begin=f"BEGIN; {_LIMITS}" if transaction_pooler else "BEGIN"
-        )
+        readers = max(1, pool_size - max(1, pool_size * 3 // 10)) if readers is None else readers
+        self.direct = Connections(self._connect, readers)
+        self.reads = Reads(self.direct, transactions=transaction_pooler)
+        begin = f"BEGIN; {_LIMITS}" if transaction_pooler else "BEGIN"
+        self.changes = Transactions(self.direct, (readers + 1) // 2, begin=begin)
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
-            pool_size=max(1, pool_size - readers - changers),
+            pool_size=max(1, pool_size - readers),
             max_overflow=0,
             pool_timeout=STATEMENT_TIMEOUT.total_seconds(),
             hide_parameters=True,  # an error's text goes into the log
@@ -151,8 +152,7 @@ class Database:
             return str((await connection.execute(_IDENTITY)).scalar_one())
 
     async def close(self) -> None:
-        await self.reads.close()
-        await self.changes.close()
+        await self.direct.close()
         await self.engine.dispose()
 
     async def _connect(self) -> Connection:

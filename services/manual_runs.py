@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
@@ -25,10 +25,14 @@ from services.schedule_changes import hold, locked
 from services.schedules import ClockKeeper
 from services.skips import skip_next
 from services.starter import Pending, Starter, manual_workflow_id
+from services.statements import Statement
 from services.tables import agents, runs
 from services.transactions import CoreTransaction
 from services.wakeup import Notifier
 
+_BY_ID = Statement(
+    select(*run_rows.COLUMNS).where(runs.c.id == bindparam("id"), runs.c.account_id == bindparam("account_id"))
+)
 RUN_AGENT_HORIZON_SECONDS = 3600
 """The retry horizon of a run without a schedule: the default of a schedule."""
 
@@ -76,7 +80,8 @@ class ManualRuns:
         skipped: Schedule | None = None
         async with self._database.transaction() as connection:
             transaction = CoreTransaction(connection)
-            await hold(transaction, actor, schedule_id)
+            if idempotency_key is not None:
+                await hold(transaction, actor, schedule_id)
             first = await first_result(transaction, actor, idempotency_key, request, answer)
             if first is None:
                 schedule = await locked(transaction, actor, schedule_id)
@@ -113,9 +118,9 @@ class ManualRuns:
         self._notifier.poke()
         pending = Pending(new_run_id, manual_workflow_id(new_run_id), RunTrigger.MANUAL)
         await self._starter.start_soon(pending)
-        async with self._database.read() as connection:
-            query = select(*run_rows.COLUMNS).where(runs.c.id == new_run_id, runs.c.account_id == actor.account_id)
-            return run_rows.to_run((await connection.execute(query)).one())
+        mine = {"id": new_run_id, "account_id": actor.account_id}
+        (row,) = await self._database.reads.rows(_BY_ID, mine)
+        return run_rows.run_of(row[:])
 
 
 def _check(request: AgentRunRequest) -> tuple[Issue, ...]:

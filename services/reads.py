@@ -11,39 +11,36 @@ from typing import Any
 
 import asyncpg
 
-from services.connections import FIRST_ANSWER_TIMEOUT, Connect, Connection, Connections
+from services.connections import FIRST_ANSWER_TIMEOUT, Connection, Connections
 from services.outages import is_lost, unavailable
 from services.statements import Statement
 
 
-class Reads(Connections):
-    """One instance a database, closed by its owner.
+class Reads:
+    """With `transactions`, for a pooler that hands out a server for each transaction, a statement is one of these."""
 
-    With `transactions`, for a pooler that hands out a server for each transaction, a statement is one transaction.
-    """
-
-    def __init__(self, connect: Connect, size: int, *, transactions: bool = False) -> None:
-        super().__init__(connect, size)
+    def __init__(self, connections: Connections, *, transactions: bool = False) -> None:
+        self._connections = connections
         self._transactions = transactions
 
     async def rows(self, statement: Statement, values: Mapping[str, Any]) -> list[asyncpg.Record]:
         """All rows that it answers. Raises `Unavailable` where Postgres does not answer."""
         arguments = statement.arguments(values)
-        for watcher in self.watchers:
+        for watcher in self._connections.watchers:
             watcher(statement.sql)
         with unavailable():
-            async with self._slot():
+            async with self._connections.slot():
                 return await self._read(statement.sql, arguments)
 
     async def _read(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
-        if (used := self._take_idle()) is not None:
+        if (used := self._connections.take_idle()) is not None:
             try:
                 return await self._ask(used, sql, arguments, FIRST_ANSWER_TIMEOUT.total_seconds())
             except Exception as error:
                 if not is_lost(error):
                     raise
-                self._give_up_idle()
-        return await self._ask(await self._connect(), sql, arguments)
+                self._connections.give_up_idle()
+        return await self._ask(await self._connections.connect(), sql, arguments)
 
     async def _ask(
         self, connection: Connection, sql: str, arguments: list[Any], seconds: float | None = None
@@ -56,9 +53,9 @@ class Reads(Connections):
                 rows = await connection.fetch(sql, *arguments, timeout=seconds)
         except BaseException as error:
             if isinstance(error, asyncpg.PostgresError) and not is_lost(error):
-                self._idle.append(connection)
+                self._connections.keep(connection)
             else:
                 connection.terminate()
             raise
-        self._idle.append(connection)
+        self._connections.keep(connection)
         return rows

@@ -1,5 +1,6 @@
 """Transactions for compiled statements: on connections of asyncpg itself, or within a transaction of SQLAlchemy's."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -7,7 +8,7 @@ from typing import Any, Protocol
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.connections import FIRST_ANSWER_TIMEOUT, Connect, Connection, Connections
+from services.connections import FIRST_ANSWER_TIMEOUT, Connection, Connections, acquire
 from services.outages import is_lost, unavailable
 from services.schedule import Columns
 from services.statements import Statement
@@ -32,15 +33,16 @@ class CoreTransaction:
         return result.mappings().all() if result.returns_rows else ()
 
 
-class Transactions(Connections):
-    """One instance a database, closed by its owner.
+class Transactions:
+    """At most `size` at a time, so that those that wait for a lock leave connections to others.
 
     Each begins with `begin`, which may also set what is to hold for it alone. What is begun can be begun again, so
     this is also what finds out whether a connection lives; after it, nothing is asked twice.
     """
 
-    def __init__(self, connect: Connect, size: int, *, begin: str = "BEGIN") -> None:
-        super().__init__(connect, size)
+    def __init__(self, connections: Connections, size: int, *, begin: str = "BEGIN") -> None:
+        self._connections = connections
+        self._slots = asyncio.Semaphore(size)
         self._begin = begin
 
     @asynccontextmanager
@@ -50,26 +52,29 @@ class Transactions(Connections):
         Raises `Unavailable` where Postgres does not answer, and lets every other error through.
         """
         with unavailable():
-            async with self._slot():
-                connection = await self._begun()
-                try:
-                    yield _AsyncpgTransaction(connection, self.watchers)
-                    if await connection.execute("COMMIT") != "COMMIT":
-                        raise RuntimeError("A statement had failed, and Postgres has kept nothing.")
-                except BaseException as error:
-                    await self._undo(connection, error)
-                    raise
-                self._idle.append(connection)
+            await acquire(self._slots)
+            try:
+                async with self._connections.slot():
+                    connection = await self._begun()
+                    try:
+                        yield _AsyncpgTransaction(connection, self._connections.watchers)
+                        await _commit(connection)
+                    except BaseException as error:
+                        await self._undo(connection, error)
+                        raise
+                    self._connections.keep(connection)
+            finally:
+                self._slots.release()
 
     async def _begun(self) -> Connection:
-        if (used := self._take_idle()) is not None:
+        if (used := self._connections.take_idle()) is not None:
             try:
                 return await self._start(used, FIRST_ANSWER_TIMEOUT.total_seconds())
             except Exception as error:
                 if not is_lost(error):
                     raise
-                self._give_up_idle()
-        return await self._start(await self._connect())
+                self._connections.give_up_idle()
+        return await self._start(await self._connections.connect())
 
     async def _start(self, connection: Connection, seconds: float | None = None) -> Connection:
         try:
@@ -91,7 +96,12 @@ class Transactions(Connections):
             if not isinstance(lost, Exception):
                 raise
             return
-        self._idle.append(connection)
+        self._connections.keep(connection)
+
+
+async def _commit(connection: Connection) -> None:
+    if await connection.execute("COMMIT") != "COMMIT":
+        raise RuntimeError("A statement had failed, and Postgres has kept nothing.")
 
 
 class _AsyncpgTransaction:

@@ -18,11 +18,9 @@ def statements(database: Database) -> Iterator[list[str]]:
         sent.append(statement)
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    for pool in (database.reads, database.changes):
-        pool.watchers.append(sent.append)
+    database.direct.watchers.append(sent.append)
     try:
         yield sent
     finally:
-        for pool in (database.reads, database.changes):
-            pool.watchers.remove(sent.append)
+        database.direct.watchers.remove(sent.append)
         event.remove(database.engine.sync_engine, "before_cursor_execute", note)

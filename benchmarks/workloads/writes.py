@@ -1,4 +1,4 @@
-"""Mutations, against the same SQL by hand. The product brings the clock at Temporal in line as well."""
+"""Mutations, against the same SQL by hand. The product gives a new schedule its clock at Temporal as well."""
 
 import itertools
 from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asyncpg import PostgresError, UniqueViolationError
-from sqlalchemy import Integer, Text, bindparam, func, insert, literal_column, select
+from sqlalchemy import Integer, Text, bindparam, func, insert, literal_column, select, table
 
 from services.database import Database
 from services.errors import NotFound, Unavailable
@@ -16,6 +16,7 @@ from services.tables import agents
 from services.transactions import CoreTransaction, Transaction
 from tests.faults.figures import Figures
 from tests.faults.proxy import FaultProxy
+from tests.waiting import eventually
 
 CHANGERS = 2
 PID = Statement(select(func.pg_backend_pid().label("pid"), func.pg_sleep(bindparam("seconds"))))
@@ -29,6 +30,11 @@ ADD = Statement(
         protocol="SYNC",
         url="http://a.test",
     )
+)
+SLEEPERS = Statement(
+    select(literal_column("pid"))
+    .select_from(table("pg_stat_activity"))
+    .where(literal_column("wait_event") == "PgSleep", literal_column("datname") == func.current_database())
 )
 NAMES = Statement(select(agents.c.name).where(agents.c.account_id == bindparam("account", type_=Text)))
 
@@ -64,6 +70,11 @@ async def add(database: Database, name: str, *then: tuple[Statement, dict[str, A
 
 async def names(database: Database) -> list[str]:
     return sorted(row["name"] for row in await database.reads.rows(NAMES, {"account": "a"}))
+
+
+async def all_at_work(database: Database) -> bool | None:
+    """True once as many transactions sleep as there may be."""
+    return True if len(await database.reads.rows(SLEEPERS, {})) == CHANGERS else None
 
 
 async def test_what_is_done_in_a_transaction_is_kept_together_or_not_at_all(database_url: str) -> None:
@@ -182,3 +193,22 @@ async def test_a_statement_means_the_same_in_a_transaction_of_sqlalchemys(databa
             assert not await transaction.rows(ADD, {"called": "kept"})
             assert [row["name"] for row in await transaction.rows(NAMES, {"account": "a"})] == ["kept"]
         assert await names(database) == ["kept"]
+
+
+def test_the_connections_of_both_pools_are_those_that_were_given() -> None:
+    def sizes(database: Database) -> tuple[int, int, int]:
+        return database.direct._slots._value, database.changes._slots._value, database.engine.pool.size()  # type: ignore[attr-defined]
+
+    url = "postgresql://nobody@127.0.0.1:9/nothing"
+    assert [sizes(Database(url, pool_size=size)) for size in (2, 3, 10)] == [(1, 1, 1), (2, 1, 1), (7, 4, 3)]
+    assert sizes(Database(url, pool_size=10, readers=0)) == (0, 0, 10)
+
+
+async def test_changes_that_wait_leave_connections_to_reads(database_url: str) -> None:
+    async with changing(database_url) as database:
+        waiting = [asyncio.create_task(used(database, seconds=30.0)) for _ in range(2 * CHANGERS)]
+        await eventually(lambda: all_at_work(database))
+        assert await names(database) == []
+        for each in waiting:
+            each.cancel()
+        await asyncio.wait(waiting)

@@ -41,7 +41,7 @@ from tests.stack import settings
 
 ANSWER_WITHIN_SECONDS = 30.0
 QUEUE = "simulation"
-READERS, CHANGERS = 5, 2
+READERS, CHANGERS = 7, 4
 PROCESSES = ("api", "worker-1", "worker-2")
 ASK_EVERY = timedelta(seconds=12)
 """Less often than in production, where it costs most of the statements of an idle worker."""
@@ -118,10 +118,11 @@ class Pools:
         if name not in self._databases:
             self._databases[name] = Database(self.url)
         database = self._databases[name]
-        self.former += [database.engine.pool, database.reads, database.changes]
+        self.former += [database.engine.pool, database.direct]
         database.engine.sync_engine.dispose(close=False)
-        database.reads = Reads(database._connect, READERS)
-        database.changes = Transactions(database._connect, CHANGERS)
+        database.direct = Connections(database._connect, READERS)
+        database.reads = Reads(database.direct)
+        database.changes = Transactions(database.direct, CHANGERS)
         return database
 
 
