@@ -31,6 +31,8 @@ ADD = Statement(
         url="http://a.test",
     )
 )
+LIMIT = Statement(select(func.current_setting("statement_timeout").label("limit")))
+SHORTER = Statement(select(func.set_config("statement_timeout", "50", True)))
 SLEEPERS = Statement(
     select(literal_column("pid"))
     .select_from(table("pg_stat_activity"))
@@ -116,6 +118,27 @@ async def test_a_failure_that_the_caller_swallows_is_no_commit(database_url: str
         assert await names(database) == []
         await add(database, "kept")
         assert await names(database) == ["kept"]
+
+
+async def test_a_statement_that_takes_too_long_is_unavailable_and_undone(database_url: str) -> None:
+    async def sleep() -> None:
+        async with database.changes.begin() as transaction:
+            (row,) = await transaction.rows(LIMIT, {})
+            pids.append(await pid_of(transaction))
+            limits.append(row["limit"])
+            await transaction.rows(ADD, {"called": "undone"})
+            # the test need not wait for the real bound
+            await transaction.rows(SHORTER, {})
+            await pid_of(transaction, 600.0)
+
+    limits: list[str] = []
+    pids: list[int] = []
+    async with changing(database_url) as database:
+        with pytest.raises(Unavailable):
+            await sleep()
+        assert limits == ["10s"]
+        assert await names(database) == []
+        assert await used(database) == pids[0]
 
 
 async def test_one_that_is_given_up_on_is_undone_and_does_not_answer_the_next(database_url: str) -> None:
