@@ -81,10 +81,14 @@ class ClockLeases:
         It is written before the clock is, so that no repair goes unrecorded. None where the row has moved meanwhile.
         """
         schedule = lease.schedule
-        values = {"leased": schedule.id, "by_lease": lease.id, "read": schedule.version, "status": status}
-        values |= {"at": datetime.now(UTC)}
-        actor = Actor(schedule.account_id)
-        values |= revision(actor, ChangeKind.REPAIRED, schedule.definition, note[:LONGEST_NOTE])
+        values = {
+            "leased": schedule.id,
+            "by_lease": lease.id,
+            "read": schedule.version,
+            "at": datetime.now(UTC),
+            "status": status,
+            **revision(Actor(schedule.account_id), ChangeKind.REPAIRED, schedule.definition, note[:LONGEST_NOTE]),
+        }
         async with self._database.transaction() as connection:
             rows = await CoreTransaction(connection).rows(_NOTE_REPAIR, values)
             await reach(Failpoint.BEFORE_COMMIT)
