@@ -25,6 +25,8 @@ ANSWER_TIMEOUT = timedelta(seconds=12)
 """On our side, for a connection whose other end is gone without a word."""
 IDLE_IN_TRANSACTION_TIMEOUT = timedelta(seconds=10)
 """A writing transaction that is left open anywhere holds back the event log for everyone."""
+LEFT_TO_READS = 2
+"""Connections that no change may have, since changes may all be waiting for one lock."""
 _SESSION_LIMITS = {
     "statement_timeout": STATEMENT_TIMEOUT // timedelta(milliseconds=1),
     "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_TIMEOUT // timedelta(milliseconds=1),
@@ -83,7 +85,7 @@ class Database:
     Args:
         url: Where Postgres is, or a pooler in front of it.
         pool_size: The connections of both pools.
-        readers: How many of them `reads` gets, of which `changes` may use half; seven of ten by default.
+        readers: How many of them `reads` gets, of which `changes` may use all but two; seven of ten by default.
         transaction_pooler: Whether the URL leads to a pooler that hands out a server for each transaction: then
             nothing is kept in a session, no prepared statement and no setting.
     """
@@ -97,7 +99,7 @@ class Database:
         self.direct = Connections(self._connect, readers)
         self.reads = Reads(self.direct, transactions=transaction_pooler)
         begin = f"BEGIN; {_LIMITS}" if transaction_pooler else "BEGIN"
-        self.changes = Transactions(self.direct, (readers + 1) // 2, begin=begin)
+        self.changes = Transactions(self.direct, max(1, readers - LEFT_TO_READS), begin=begin)
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
             pool_size=max(1, pool_size - readers),

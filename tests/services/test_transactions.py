@@ -223,8 +223,8 @@ def test_the_connections_of_both_pools_are_those_that_were_given() -> None:
         return database.direct._slots._value, database.changes._slots._value, database.engine.pool.size()  # type: ignore[attr-defined]
 
     url = "postgresql://nobody@127.0.0.1:9/nothing"
-    assert [sizes(Database(url, pool_size=size)) for size in (2, 3, 10)] == [(1, 1, 1), (2, 1, 1), (7, 4, 3)]
-    assert sizes(Database(url, pool_size=10, readers=0)) == (0, 0, 10)
+    assert [sizes(Database(url, pool_size=size)) for size in (2, 3, 10)] == [(1, 1, 1), (2, 1, 1), (7, 5, 3)]
+    assert sizes(Database(url, pool_size=10, readers=0)) == (0, 1, 10)
 
 
 async def test_changes_that_wait_leave_connections_to_reads(database_url: str) -> None:

@@ -41,7 +41,7 @@ from tests.stack import settings
 
 ANSWER_WITHIN_SECONDS = 30.0
 QUEUE = "simulation"
-READERS, CHANGERS = 7, 4
+READERS, CHANGERS = 7, 5
 PROCESSES = ("api", "worker-1", "worker-2")
 ASK_EVERY = timedelta(seconds=12)
 """Less often than in production, where it costs most of the statements of an idle worker."""
