@@ -19,6 +19,7 @@ async def pools(postgres: Postgres) -> Pools:
     name = "simulation"
     await administer(postgres, f"CREATE DATABASE {name}")
     await administer(postgres, f"ALTER DATABASE {name} SET search_path = public, pg_catalog")
+    await administer(postgres, f"ALTER DATABASE {name} SET synchronous_commit = off")  # here nothing is killed in truth
     async with connected(postgres, name) as connection:
         await connection.execute(VIRTUAL_NOW)
     upgrade(postgres.url(name))

@@ -28,6 +28,14 @@ LATENCY_SECONDS = (0.000_2, 0.002)
 SLOW_SECONDS = 0.02
 """Real time after which one asks whether a statement waits for a lock."""
 PATIENCE_SECONDS = 60.0
+PING = b"Q\0\0\0\x0dSELECT 1\0"
+PONG = b"C\0\0\0\x0dSELECT 1\0Z\0\0\0\5"
+"""What comes of it, but for its row, which nobody reads, and for the state of the transaction."""
+SEQUENCES_AFTER_A_CRASH = """
+    SELECT count(setval(format('%I.%I', schemaname, sequencename)::regclass, coalesce(last_value, 0) + 32))
+      FROM pg_sequences WHERE schemaname = 'public'
+"""
+"""As many as Postgres writes into its log ahead."""
 REAL_TIME = ("statement_timeout", "idle_in_transaction_session_timeout")
 """What Postgres would measure in real time, and is measured in virtual time here."""
 
@@ -51,8 +59,8 @@ class Links:
     """Every connection of the simulation to its Postgres."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.away = False
-        """New connections are refused."""
+        self.away: Exception | None = None
+        """What a new connection comes to while there is no server for it."""
         self.loses_notifications = False
         self.breaks: dict[Process, bool] = {}
         """The next statement of this process breaks its connection: True for after it was done, False for before."""
@@ -66,8 +74,8 @@ class Links:
         self._observer: Link | None = None
 
     def connect(self, factory: Callable[[], asyncio.Protocol], host: str, port: int) -> "tuple[Link, asyncio.Protocol]":
-        if self.away:
-            raise ConnectionRefusedError("Postgres is away.")
+        if self.away is not None:
+            raise self.away
         protocol = factory()
         link = Link(self, (host, port), protocol, current.get())
         self.open.append(link)
@@ -96,6 +104,12 @@ class Links:
         for link in [*self.open]:
             if link.process is not None:
                 link.lose(ConnectionResetError("The connection was cut."))
+
+    def kill(self) -> None:
+        """All connections break, and what a server forgets that is killed is forgotten."""
+        self.cut()
+        if self._observer is not None:
+            self._observer.ask(SEQUENCES_AFTER_A_CRASH)
 
     def latency(self) -> float:
         return self._rng.uniform(*LATENCY_SECONDS)
@@ -207,6 +221,11 @@ class Link(asyncio.Transport):
     def _exchange(self) -> None:
         links = self._links
         links.statements += 1
+        if self._outbox == PING and self._is_synced:
+            # Every third statement; and a connection that is lost here knows it.
+            self._outbox = b""
+            self.deliver(PONG + self._status)
+            return
         breaks = links.breaks.pop(self.process, None) if self.process is not None and self._status else None
         if breaks is False:
             links.broken += 1

@@ -10,6 +10,8 @@ from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
+
 from resolvers.context import Services
 from services.agent import Agent, AgentProtocol
 from services.backfills import Span
@@ -70,6 +72,7 @@ class Steps:
             (self._notifications_lost, 2),
             (self._connection_broken, 6),
             (self._postgres_away, 1),
+            (self._postgres_killed, 1),
             (self._agent_moody, 8),
         ]
 
@@ -95,7 +98,7 @@ class Steps:
         """Nothing goes wrong any more, and who was asked has answered."""
         installation = self._installation
         arm({})
-        installation.links.away = installation.links.loses_notifications = False
+        installation.links.away, installation.links.loses_notifications = None, False
         installation.links.breaks.clear()
         installation.weather.latency_seconds, installation.weather.loses = (0.001, 0.02), 0.0
         installation.temporal_server.signal_delay = timedelta(milliseconds=15)
@@ -411,16 +414,31 @@ class Steps:
 
     async def _postgres_away(self) -> str | None:
         links = self._installation.links
-        if links.away:
+        if links.away is not None:
             return None
-        links.away = True
+        links.away = ConnectionRefusedError("Postgres is away.")
         links.cut()
         seconds = self._rng.uniform(1, 8)
         self._later(seconds, self._postgres_back)
         return self._injected("Postgres: away", f"for {seconds:.0f} s")
 
+    async def _postgres_killed(self) -> str | None:
+        links = self._installation.links
+        if links.away is not None:
+            return None
+        links.away = ConnectionRefusedError("Postgres is dead.")
+        links.kill()
+        dead, starting = self._rng.uniform(0.1, 3), self._rng.uniform(0.1, 3)
+        self._later(dead, self._postgres_starting)
+        self._later(dead + starting, self._postgres_back)
+        return self._injected("Postgres: killed", f"for {dead:.1f} s, and {starting:.1f} s to start")
+
+    def _postgres_starting(self) -> None:
+        if self._installation.links.away is not None:
+            self._installation.links.away = asyncpg.CannotConnectNowError("the database system is starting up")
+
     def _postgres_back(self) -> None:
-        self._installation.links.away = False
+        self._installation.links.away = None
 
     async def _agent_moody(self) -> str:
         agent, mood = self._rng.choice(self._installation.agents), self._rng.choice([*Mood][1:])
