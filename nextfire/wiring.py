@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +30,7 @@ log = structlog.get_logger(__name__)
 
 PING_TIMEOUT = timedelta(seconds=1)
 ASK_AGAIN_AFTER = timedelta(seconds=1)
+CANCEL_AGAIN_AFTER = timedelta(seconds=1)
 WAIT_FOR_POSTGRES = timedelta(seconds=30)
 """How long a start outlasts an outage that begins after Postgres has answered once."""
 
@@ -165,8 +166,19 @@ async def in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
     try:
         yield
     finally:
-        for task in tasks:
+        await _cancelled(tasks)
+
+
+async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel them until they end. Raises what one of them has failed with.
+
+    Once may not do: `asyncio.wait_for`, before Python 3.12, loses a cancellation that comes as its result does.
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_AFTER.total_seconds())
+    for task in tasks:
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

@@ -11,11 +11,14 @@ from services.database import Database
 
 @contextmanager
 def statements(database: Database) -> Iterator[list[str]]:
-    """Every statement that is sent while the block runs, but for what the pool asks to see that a connection lives."""
+    """Every statement that is sent while the block runs, but for what the pool asks to see that a connection lives,
+    and for the wake-ups that commits before it may still cause.
+    """
     sent: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        sent.append(statement)
+        if not statement.startswith("NOTIFY"):
+            sent.append(statement)
 
     event.listen(database.engine.sync_engine, "before_cursor_execute", note)
     database.direct.watchers.append(sent.append)

@@ -2,8 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from nextfire.temporal import temporal_client
-from nextfire.wiring import foundation
+from nextfire.wiring import foundation, in_background
 from tests.faults.proxy import FaultProxy, Mode
 from tests.stack import settings
 from tests.waiting import eventually
@@ -35,3 +37,30 @@ async def test_a_start_outlasts_a_short_outage_of_postgres(database_url: str) ->
         # then the program starts
         await starting
         assert up.is_set()
+
+
+async def test_what_loses_its_cancellation_is_cancelled_again() -> None:
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                if lost:
+                    raise
+                lost += 1
+
+    async with in_background(work()):
+        await asyncio.sleep(0)
+    assert lost == 1
+
+
+async def test_what_has_failed_in_the_background_is_told() -> None:
+    async def work() -> None:
+        raise RuntimeError("on its own")
+
+    with pytest.raises(RuntimeError, match="on its own"):
+        async with in_background(work()):
+            await asyncio.sleep(0)
