@@ -121,11 +121,12 @@ class Database:
 
         Raises `Unavailable` where Postgres does not answer, and lets every other error through.
         """
-        with unavailable():
+        with unavailable() as stage:
             async with self.engine.begin() as connection:
                 if self._pooled:
                     await connection.execute(text(_LIMITS))
                 yield connection
+                stage.commits = True
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

@@ -16,6 +16,7 @@ NextfireError
 │   └── CursorExpired       CURSOR_EXPIRED          the event log no longer reaches back that far
 ├── Unauthenticated         UNAUTHENTICATED         nobody knows who is asking
 └── Unavailable             UNAVAILABLE             Postgres or the authorization provider did not answer; try again
+    ├── CommitUnknown       UNAVAILABLE             Postgres was asked to keep a change, and did not say that it has
     └── ProviderMisconfigured PROVIDER_MISCONFIGURED the provider does not know what it is asked about
 ```
 
@@ -179,6 +180,17 @@ class Unavailable(NextfireError):
 
     def __init__(self, what: str = "The database") -> None:
         super().__init__(f"{what} did not answer; nothing was changed. Try again shortly.")
+
+
+class CommitUnknown(Unavailable):
+    """A change may be kept or not: the same request again under its idempotency key finds out."""
+
+    def __init__(self) -> None:
+        NextfireError.__init__(
+            self,
+            "The database did not say whether the change was kept. Look, or send the same request again: under the same"
+            " idempotencyKey or expectedVersion nothing is done twice.",
+        )
 
 
 class ProviderMisconfigured(Unavailable):

@@ -3,22 +3,30 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from services.errors import Unavailable
+from services.errors import CommitUnknown, Unavailable
+
+
+@dataclass(slots=True)
+class Stage:
+    commits: bool = False
+    """Whether Postgres is asked to keep what was written: one that does not answer then may have kept it."""
 
 
 @contextmanager
-def unavailable() -> Iterator[None]:
-    """Turns every way in which a driver says "no server" into `Unavailable`."""
+def unavailable() -> Iterator[Stage]:
+    """Turns every way in which a driver says "no server" into `Unavailable`, from a COMMIT on into `CommitUnknown`."""
+    stage = Stage()
     try:
-        yield
+        yield stage
     except Exception as error:
         if is_outage(error):
-            raise Unavailable from error
+            raise (CommitUnknown() if stage.commits else Unavailable()) from error
         raise
 
 

@@ -51,13 +51,14 @@ class Transactions:
 
         Raises `Unavailable` where Postgres does not answer, and lets every other error through.
         """
-        with unavailable():
+        with unavailable() as stage:
             await acquire(self._slots)
             try:
                 async with self._connections.slot():
                     connection = await self._begun()
                     try:
                         yield _AsyncpgTransaction(connection, self._connections.watchers)
+                        stage.commits = True
                         await _commit(connection)
                     except BaseException as error:
                         await self._undo(connection, error)

@@ -10,7 +10,7 @@ from asyncpg import PostgresError, UniqueViolationError
 from sqlalchemy import Integer, Text, bindparam, func, insert, literal_column, select, table
 
 from services.database import Database
-from services.errors import NotFound, Unavailable
+from services.errors import CommitUnknown, NotFound, Unavailable
 from services.statements import Statement
 from services.tables import agents
 from services.transactions import CoreTransaction, Transaction
@@ -207,6 +207,39 @@ async def test_changes_with_no_way_to_postgres_say_so_and_are_made_again_with_it
         await proxy.listen()
         await add(database, "after")
         assert await names(database) == ["after", "before"]
+
+
+@pytest.mark.parametrize("asyncpg_itself", [True, False])
+async def test_a_commit_that_is_not_answered_is_said_to_be_unknown(database_url: str, asyncpg_itself: bool) -> None:
+    port = int(database_url.rsplit(":", 1)[1].split("/")[0])
+
+    @asynccontextmanager
+    async def begun(database: Database) -> AsyncIterator[Transaction]:
+        if asyncpg_itself:
+            async with database.changes.begin() as transaction:
+                yield transaction
+        else:
+            async with database.transaction() as connection:
+                yield CoreTransaction(connection)
+
+    async def break_before(database: Database) -> None:
+        async with begun(database) as transaction:
+            proxy.reset_open()
+            await transaction.rows(ADD, {"called": "before"})
+
+    async def break_over(database: Database) -> None:
+        async with begun(database) as transaction:
+            await transaction.rows(ADD, {"called": "over"})
+            proxy.reset_open()
+
+    async with (
+        FaultProxy(port).running() as proxy,
+        changing(database_url.replace(f":{port}/", f":{proxy.port}/")) as database,
+    ):
+        with pytest.raises(Unavailable, match="nothing was changed"):
+            await break_before(database)
+        with pytest.raises(CommitUnknown, match="did not say whether"):
+            await break_over(database)
 
 
 async def test_a_statement_means_the_same_in_a_transaction_of_sqlalchemys(database_url: str) -> None:
