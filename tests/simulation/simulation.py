@@ -1,11 +1,13 @@
 """One simulation: steps from a seed, an end of all faults, rest, and the oracle."""
 
 import asyncio
+import gc
 import itertools
 import os
 import random
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -23,6 +25,8 @@ from tests.simulation.virtual_time import VirtualLoop
 PARTS = Parts()
 REST_SECONDS = 600.0
 LOOK_EVERY_SECONDS = 5.0
+YOUNG = 1
+"""The generations of garbage that are looked at after each step."""
 QUIET_SECONDS = 20.0
 """Without a fault, before the oracle comes: so that something is due however few the steps."""
 ROWS = {
@@ -60,6 +64,7 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
     outcome = Outcome()
     random.seed(seed)
     with (
+        _no_garbage_by_chance(),
         patch.dict(os.environ, PGSSLMODE="disable"),
         patch("services.tables.uuid7", _ids(random.Random(f"{seed} ids"))),
         loop.rules(),
@@ -76,6 +81,20 @@ def simulate(pools: Pools, seed: int, steps: int, figures: Figures, parts: Parts
     figures.add("Notifications lost", links.notifications_lost)
     figures.add("Virtual seconds", round(outcome.virtual_seconds))
     return outcome
+
+
+@contextmanager
+def _no_garbage_by_chance() -> Iterator[None]:
+    """For the block, cycles are collected when the simulation says so.
+
+    A prepared statement that is found to be garbage is closed along with the next statement, which is one more answer.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _ids(rng: random.Random) -> Callable[[], UUID]:
@@ -110,6 +129,7 @@ async def _simulate(installation: Installation, seed: int, count: int, outcome: 
         await follower.start()
         for _ in range(count):
             outcome.steps.append(await steps.take())
+            gc.collect(YOUNG)
         await steps.end()
         await asyncio.sleep(QUIET_SECONDS)
         oracle = Oracle(installation, *installation.agents, look_every=LOOK_EVERY_SECONDS)
