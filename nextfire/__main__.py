@@ -1,5 +1,8 @@
 """The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key|keys|documents`."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 
 import click
@@ -29,8 +32,20 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(f"nextfire.commands.{module}"), name)
+        with no_collection():
+            command: click.Command = getattr(import_module(f"nextfire.commands.{module}"), name)
         return command
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """For the block, make things that stay: to look for garbage among them takes a fifth of the start."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
