@@ -174,8 +174,17 @@ class Feed:
         await self._hand_out(page.events)
         self._lag, self._read_at = page.lag or timedelta(), time.monotonic()
         if not page.is_complete:
+            await self._pass_over()
             return timedelta()
         return HELD_BACK_POLL if page.lag is not None else POLL
+
+    async def _pass_over(self) -> None:
+        """Go to the end of the log where nobody waits for what is new: those who come read the log themselves."""
+        if self._attached:
+            return
+        end = await self._log.end()
+        if not self._attached:  # who has come meanwhile may have read less
+            self._tail = end
 
     async def _restart(self) -> None:
         """Go to the end of the log; the subscribers find out for themselves what that means for their

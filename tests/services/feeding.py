@@ -108,6 +108,8 @@ class Stage:
 
     url: str
     database: Database
+    reading: Database
+    """The feed's own."""
     listener: Listener
     notifier: Notifier
     feed: Feed
@@ -135,7 +137,7 @@ async def staged(
         feed = Feed(reading, listener, queue_limit=queue_limit)
         async with in_background(listener.run(), notifier.run(), feed.run()):
             await until(lambda: listener.connected)
-            yield Stage(database_url, writing, listener, notifier, feed)
+            yield Stage(database_url, writing, reading, listener, notifier, feed)
 
 
 def number(event: Event) -> int:

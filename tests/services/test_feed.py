@@ -7,13 +7,21 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from services.errors import CursorExpired, InvalidInput
 from services.event_log import EventLog
+from services.feed import TAIL_BATCH
 from services.feed_event import Cursor
 from services.feed_subscription import Subscription
-from tests.services.feeding import Stage, connected, number, read, staged, until, write
+from tests.services.feeding import ACCOUNT, Stage, connected, number, read, staged, until, write
+from tests.statements import statements
+
+BURST = text("""
+    INSERT INTO events (account_id, kind, payload)
+    SELECT :account, 'FIRE_STATUS', jsonb_build_object('number', n) FROM generate_series(1, CAST(:many AS int)) AS n
+""")
 
 
 @pytest.fixture
@@ -116,6 +124,25 @@ async def test_subscribers_that_vanish_are_forgotten(stage: Stage) -> None:
     await until(lambda: stage.feed.subscribers == 0)
     await stage.commit(2)
     assert stage.feed.queued == 0
+
+
+async def test_a_burst_that_nobody_waits_for_is_passed_over_and_told_to_who_comes(stage: Stage) -> None:
+    many = 8 * TAIL_BATCH
+    start = await stage.feed.cursor()
+    with statements(stage.reading) as sent:
+        # when much happens at once, and nobody is there
+        async with stage.database.transaction() as connection:
+            await connection.execute(BURST, {"account": ACCOUNT, "many": many})
+        stage.notifier.poke()
+        # then the tailer does not read it all, but asks where the log ends
+        await until(lambda: any("AS always" in statement for statement in sent))
+    # and who was there before, and who comes now, miss nothing
+    async with aclosing(stage.subscribe(start)) as behind, aclosing(stage.subscribe(None)) as now:
+        assert await read(behind, many) == [*range(1, many + 1)]
+        first = asyncio.create_task(read(now, 1))
+        await until(lambda: stage.feed.live == 1)
+        await stage.commit(0)
+        assert await first == [0]
 
 
 async def test_from_now_on(stage: Stage) -> None:
