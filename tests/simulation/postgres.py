@@ -7,11 +7,13 @@ another's lock is put aside until it has it. Before each statement the connectio
 """
 
 import asyncio
+import os
 import random
+import signal
 import socket
 import struct
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from datetime import UTC, datetime
 from typing import Any
@@ -94,16 +96,21 @@ class Links:
 
     def drop(self, process: Process) -> None:
         """The connections of a dead process end, and it hears nothing of that."""
-        for link in [*self.open]:
-            if link.process is process:
-                link.hang_up()
-                self._dropped.append(link)
+        with self.in_turn():
+            for link in self._those_that_wait_first():
+                if link.process is process:
+                    link.hang_up()
+                    self._dropped.append(link)
 
     def cut(self) -> None:
         """All connections break."""
-        for link in [*self.open]:
+        for link in self._those_that_wait_first():
             if link.process is not None:
                 link.lose(ConnectionResetError("The connection was cut."))
+
+    def _those_that_wait_first(self) -> list["Link"]:
+        """In the order in which connections that end together have to: none gets the lock of another."""
+        return sorted(self.open, key=lambda link: link not in self._waiting)
 
     def kill(self) -> None:
         """All connections break, and what a server forgets that is killed is forgotten."""
@@ -120,7 +127,9 @@ class Links:
 
     def wait(self, link: "Link") -> None:
         self._waiting.append(link)
-        asyncio.get_running_loop().call_later(STATEMENT_TIMEOUT.total_seconds(), self._cancel, link, context=Context())
+        if link.too_late is None:
+            seconds = STATEMENT_TIMEOUT.total_seconds()
+            link.too_late = asyncio.get_running_loop().call_later(seconds, self._cancel, link, context=Context())
 
     def _cancel(self, link: "Link") -> None:
         """End a statement that has waited for too long."""
@@ -134,13 +143,29 @@ class Links:
         if link in self._waiting and self._observer is not None:
             self._waiting.remove(link)
             self._observer.ask(f"SELECT pg_terminate_backend({link.pid})")
+            os.kill(link.pid, signal.SIGCONT)
+
+    @contextmanager
+    def in_turn(self) -> Iterator[None]:
+        """While a transaction ends in the block, those that wait for its locks are woken one by one, as they came.
+
+        Several that Postgres wakes at once go for a new version of the row together, and the quickest has it.
+        """
+        asleep = self._waiting if len(self._waiting) > 1 else []
+        for link in asleep:
+            os.kill(link.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.poll()
 
     def poll(self) -> bool:
         """See whether those that wait for locks have them; whether any has been answered."""
         waiting, self._waiting = self._waiting, []
         for link in waiting:
             if not link.closed:
-                link.receive()
+                os.kill(link.pid, signal.SIGCONT)
+                link.go_on()
         return len(self._waiting) < len(waiting)
 
     def notified(self) -> None:
@@ -178,6 +203,8 @@ class Link(asyncio.Transport):
         self._is_timeless = False
         """Whether Postgres has been told to measure no time itself."""
         self._idle: asyncio.TimerHandle | None = None
+        self.too_late: asyncio.TimerHandle | None = None
+        """When its statement has waited for too long for a lock."""
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return self._socket if name == "socket" else default
@@ -240,8 +267,9 @@ class Link(asyncio.Transport):
         self._is_synced = False
         self._flushes = self._outbox.endswith(FLUSH)
         outbox, self._outbox = self._outbox, b""
-        self._socket.sendall(outbox)
-        self.receive()
+        with links.in_turn():
+            self._socket.sendall(outbox)
+            self.receive()
 
     def _time(self) -> bytes:
         """The statement that tells the connection the time; `now()` stays as it is within a transaction."""
@@ -251,6 +279,13 @@ class Link(asyncio.Transport):
             settings += [f"{name} = 0" for name in REAL_TIME]
             self._is_timeless = True
         return query("; ".join(f"SET {each}" for each in settings))
+
+    def go_on(self) -> None:
+        """See whether it has the lock that it waits for."""
+        if self._links.is_blocked(self):
+            self._links.wait(self)
+        else:
+            self.receive()
 
     def receive(self, *, may_wait: bool = True) -> None:
         """Take the answer and deliver it, unless the statement waits for a lock."""
@@ -264,6 +299,9 @@ class Link(asyncio.Transport):
             if waited > PATIENCE_SECONDS:
                 raise AssertionError("Postgres does not answer.")
             data = self._read(SLOW_SECONDS)
+        if self.too_late is not None:
+            self.too_late.cancel()
+            self.too_late = None
         if self._breaks_after:
             self._links.broken += 1
             self.lose(ConnectionResetError("The connection broke."))
@@ -352,7 +390,8 @@ class Link(asyncio.Transport):
         """It ends, and the protocol hears of it."""
         if self.closed:
             return
-        self.hang_up()
+        with self._links.in_turn():
+            self.hang_up()
         self.hear_of_end(error)
 
     def hear_of_end(self, error: Exception | None) -> None:
