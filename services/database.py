@@ -33,6 +33,7 @@ _SESSION_LIMITS = {
 }
 _LIMITS = "SELECT " + ", ".join(f"set_config('{name}', '{limit}', true)" for name, limit in _SESSION_LIMITS.items())
 """The same for one transaction."""
+_SET_LIMITS = text(_LIMITS)
 _NO_STATEMENTS_KEPT: Mapping[str, Any] = {
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: f"__nextfire_{uuid4()}__",
@@ -124,7 +125,7 @@ class Database:
         with unavailable() as stage:
             async with self.engine.begin() as connection:
                 if self._pooled:
-                    await connection.execute(text(_LIMITS))
+                    await connection.execute(_SET_LIMITS)
                 yield connection
                 stage.commits = True
 

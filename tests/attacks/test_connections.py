@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import psutil
 import pytest
@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
 from nextfire.transport.bounds import DEFAULT_BOUNDS
 from tests.attacks.target import MOST_GROWTH, Target
+from tests.tcp import Connection, connected
 from tests.waiting import PATIENCE
 
 MANY = 300
@@ -54,18 +55,9 @@ async def socket(target: Target, *, greeted: bool = True) -> AsyncIterator[Clien
         yield connection
 
 
-@asynccontextmanager
-async def raw(target: Target, sent: bytes) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+def raw(target: Target, sent: bytes) -> AbstractAsyncContextManager[Connection]:
     """A TCP connection, and the first bytes over it."""
-    port = int(target.api.url.rpartition(":")[2])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
+    return connected(int(target.api.url.rpartition(":")[2]), sent)
 
 
 async def heard(target: Target, connection: ClientConnection, messages: int = 50) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -25,7 +26,7 @@ DOCUMENT = "subscription { fireStatus { cursor run { id } } }"
 BODY = json.dumps({"query": DOCUMENT})
 
 
-class Client:
+class Client(ABC):
     """One client at the endpoint, without a network between. It can stop to read."""
 
     def __init__(self) -> None:
@@ -45,11 +46,11 @@ class Client:
     def cursors(self) -> list[str]:
         return [event["cursor"] for payload in self.payloads() for event in payload["data"]["fireStatus"]]
 
-    def payloads(self) -> list[Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def payloads(self) -> list[Any]: ...
 
-    def scope(self) -> dict[str, Any]:
-        raise NotImplementedError
+    @abstractmethod
+    def scope(self) -> dict[str, Any]: ...
 
 
 class Stream(Client):

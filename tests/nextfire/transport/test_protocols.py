@@ -2,31 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 import pytest
 
 from nextfire.transport import Bounds
-from tests.nextfire.transport.conftest import Served, serving
+from tests.nextfire.transport.conftest import serving
+from tests.tcp import Connection, connected
 from tests.waiting import PATIENCE
 
 SOON, LATER = timedelta(milliseconds=100), timedelta(seconds=8)
-Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-@asynccontextmanager
-async def connected(served: Served, sent: bytes) -> AsyncIterator[Connection]:
-    """A TCP connection, and the first bytes over it."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
-    writer.write(sent)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(OSError):
-            await writer.wait_closed()
 
 
 async def heard(connection: Connection) -> bytes:
@@ -52,13 +37,13 @@ NO_MESSAGE = b"\x81\x81\x00\x00\x00\x00x"
 
 @pytest.mark.parametrize("begun", [b"", b"POST /gra", b"POST /graphql/ HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_a_connection_on_which_no_request_comes_is_closed(begun: bytes) -> None:
-    async with serving(Bounds(header_timeout=SOON)) as served, connected(served, begun) as connection:
+    async with serving(Bounds(header_timeout=SOON)) as served, connected(served.port, begun) as connection:
         assert await heard(connection) == b""
 
 
 async def test_so_is_one_whose_second_request_does_not_come_to_its_end() -> None:
     async with serving(Bounds(header_timeout=SOON)) as served:
-        async with connected(served, request("{ hello }") + b"POST /gra") as connection:
+        async with connected(served.port, request("{ hello }") + b"POST /gra") as connection:
             answer = await heard(connection)
         assert answer.endswith(b'{"data":{"hello":"hello world"}}')
         assert answer.count(b"HTTP/1.1") == 1
@@ -68,12 +53,12 @@ async def test_who_waits_for_an_answer_or_sends_a_body_slowly_is_not_hurried() -
     whole = request("{ hello }")
     async with (
         serving(Bounds(header_timeout=SOON)) as served,
-        connected(served, whole[:-1]) as slow,
-        connected(served, request("{ leaf { held } }") + b"POST /gra") as waiting,
-        connected(served, HANDSHAKE) as socket,
+        connected(served.port, whole[:-1]) as slow,
+        connected(served.port, request("{ leaf { held } }") + b"POST /gra") as waiting,
+        connected(served.port, HANDSHAKE) as socket,
     ):
         # given that the time of a later one is up
-        async with connected(served, b"") as idle:
+        async with connected(served.port, b"") as idle:
             assert await heard(idle) == b""
 
         # when
@@ -89,8 +74,8 @@ async def test_who_waits_for_an_answer_or_sends_a_body_slowly_is_not_hurried() -
 async def test_a_socket_whose_client_does_not_confirm_its_close_is_left() -> None:
     async with (
         serving(Bounds(close_timeout=SOON, header_timeout=LATER)) as served,
-        connected(served, b"") as idle,
-        connected(served, HANDSHAKE) as silent,
+        connected(served.port, b"") as idle,
+        connected(served.port, HANDSHAKE) as silent,
     ):
         # given
         await silent[0].readuntil(b"\r\n\r\n")
