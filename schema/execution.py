@@ -12,77 +12,25 @@ from functools import partial
 from typing import Any
 
 from graphql import (
-    DocumentNode,
-    FragmentDefinitionNode,
-    GraphQLError,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
-    GraphQLSchema,
-    OperationDefinitionNode,
-    default_field_resolver,
-    default_type_resolver,
     is_abstract_type,
     is_object_type,
 )
-from graphql.execution.collect_fields import FieldDetailsList, FragmentDetails, GroupedFieldSet
+from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.execution.executor import CollectedErrors
-from graphql.execution.values import VariableValues, get_variable_values
 from graphql.pyutils import Path
 from graphql.pyutils.gather_with_cancel import gather_with_cancel
-from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.compilation import Compiler, Make, NotRead, Part, Selection, Waiting, share_a_part
 from schema.plain_fields import Method
 from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
+from schema.straight import Answered
 
 _SEEN: Any = object()
-
-
-class Program:
-    """One operation of a valid document, ready to be run again and again."""
-
-    def __init__(
-        self, schema: GraphQLSchema, plans: Plans, document: DocumentNode, operation: OperationDefinitionNode
-    ) -> None:
-        self.plans = plans
-        self._schema = schema
-        self.operation = operation
-        self._variables = operation.variable_definitions or ()
-        definitions = [each for each in document.definitions if isinstance(each, FragmentDefinitionNode)]
-        self._definitions = {each.name.value: each for each in definitions}
-        self._fragments = {name: FragmentDetails(each) for name, each in self._definitions.items()}
-
-    def executor(
-        self, context: Any, variables: dict[str, Any], extensions: dict[str, Any], *, max_errors: int
-    ) -> "PlanExecutor | list[GraphQLError]":
-        """`Executor.build` without what is the same each time; the errors where the variables are wrong."""
-        values: VariableValues | list[GraphQLError] = VariableValues({}, {})
-        if self._variables:
-            values = get_variable_values(
-                self._schema, self._variables, variables, max_errors=max_errors, hide_suggestions=True
-            )
-            if isinstance(values, list):
-                return values
-        executor = PlanExecutor(
-            self._schema,
-            self._definitions,
-            self._fragments,
-            None,
-            context,
-            self.operation,
-            values,
-            default_field_resolver,
-            default_type_resolver,
-            default_field_resolver,
-            is_awaitable=optimized_is_awaitable,
-            hide_suggestions=True,
-            operation_extensions=extensions,
-        )
-        executor.use(self.plans)
-        return executor
 
 
 class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
@@ -91,6 +39,11 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
     _plans: Plans | None = None
     _known: Known
     _compiler: Compiler
+    _answered: Answered | None = None
+
+    def take(self, answered: Answered) -> None:
+        """What the only field of the operation has answered already, so that it is not called."""
+        self._answered = answered
 
     def use(self, plans: Plans) -> None:
         if self.middleware_manager is None:
@@ -159,6 +112,22 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
                     )
                     return self._read_together(plans, made, waiting, path, again)
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
+
+    def execute_field(
+        self,
+        parent_type: GraphQLObjectType,
+        source: Any,
+        field_details_list: FieldDetailsList,
+        path: Path,
+        position_context: Any,
+    ) -> Any:
+        if self._answered is None or path.prev is not None:
+            return super().execute_field(parent_type, source, field_details_list, path, position_context)
+        field = parent_type.fields[field_details_list[0].node.name.value]
+        info = self.build_resolve_info(field, [each.node for each in field_details_list], parent_type, path)
+        return self.complete_awaitable_value(
+            field.type, field_details_list, info, path, self._answered(), position_context
+        )
 
     def create_sub_executor(self, defer_usage_set: Any = None) -> Any:
         """graphql-core's way with `copy`, which takes three times as long, and is done for each deferred part."""

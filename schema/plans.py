@@ -5,6 +5,7 @@ from typing import Any
 from graphql import DirectiveNode, DocumentNode, VariableNode, Visitor, visit
 
 from schema.compilation import Make, Selection
+from schema.only_field import OnlyField
 from schema.plain_fields import PlainFields
 
 MOST_CONDITIONS = 16
@@ -15,7 +16,14 @@ MOST_PLANS = 1_000
 
 Plan = Selection | Make
 Key = tuple[Any, ...]
-Known = dict[Key, Plan | None]
+
+
+class Known(dict[Key, Plan | None]):
+    """The plans under one set of conditions. `only` are the only fields of the document's operations, by these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.only: dict[int, OnlyField | None] = {}
 
 
 class Plans:
@@ -45,7 +53,7 @@ class Plans:
         if found is None:
             if len(self._plans) >= MOST_CONDITIONS:
                 self._plans.clear()
-            found = self._plans[key] = {}
+            found = self._plans[key] = Known()
         return found
 
 

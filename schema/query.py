@@ -31,7 +31,7 @@ from schema.previews import CadencePreview, CadencePreviewResult
 from schema.reading import Reader
 from schema.records import Node
 from schema.schedule_inputs import CadenceInput, cadence
-from schema.selection import selected_at_root
+from schema.selection import is_selected_at_root
 from schema.values import Principal
 from services.agent import Agent as AgentValue
 from services.errors import InvalidInput
@@ -83,7 +83,7 @@ async def _context(info: Info) -> Context:
     """The context to read data with: where the operation asks for the event cursor, that is read before all data."""
     context = info.context
     if context.waits_for_cursor is None:
-        context.waits_for_cursor = "eventCursor" in selected_at_root(info._raw_info)
+        context.waits_for_cursor = is_selected_at_root(info._raw_info, "eventCursor")
     if context.waits_for_cursor:
         await context.event_cursor()
     return context

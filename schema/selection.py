@@ -1,6 +1,6 @@
 """What a client selected, with fragments followed and @skip and @include honoured."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from graphql import (
@@ -9,14 +9,17 @@ from graphql import (
     FragmentSpreadNode,
     GraphQLResolveInfo,
     InlineFragmentNode,
+    OperationDefinitionNode,
     SelectionNode,
     SelectionSetNode,
     VariableNode,
 )
 from strawberry.types.nodes import get_variable_values
 
+Node = FieldNode | OperationDefinitionNode
+
 MOST_MENTIONED = 512
-_mentioned: dict[tuple[int, ...], tuple[list[FieldNode], frozenset[str]]] = {}
+_mentioned: dict[tuple[int, ...], tuple[Sequence[Node], frozenset[str]]] = {}
 """With the nodes themselves, so that no others come to have their identity."""
 
 
@@ -26,9 +29,11 @@ def selected(info: GraphQLResolveInfo[Any]) -> set[str]:
     return _names(info, [each for each in sets if each is not None])
 
 
-def selected_at_root(info: GraphQLResolveInfo[Any]) -> set[str]:
-    """The names of the operation's own fields."""
-    return _names(info, [info.operation.selection_set])
+def is_selected_at_root(info: GraphQLResolveInfo[Any], name: str) -> bool:
+    """Whether a field of that name is one of the operation's own."""
+    if name not in _below(info, [info.operation]):
+        return False
+    return name in _names(info, [info.operation.selection_set])
 
 
 def mentioned(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
@@ -36,17 +41,21 @@ def mentioned(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
 
     That depends on the document alone, and documents are kept: so is this, found by the identity of the nodes.
     """
-    key = tuple(id(node) for node in info.field_nodes)
+    return _below(info, info.field_nodes)
+
+
+def _below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> frozenset[str]:
+    key = tuple([id(node) for node in nodes])
     known = _mentioned.get(key)
     if known is None:
         if len(_mentioned) >= MOST_MENTIONED:
             _mentioned.clear()
-        known = _mentioned[key] = (info.field_nodes, frozenset(_below(info)))
+        known = _mentioned[key] = (nodes, frozenset(_collected(info, nodes)))
     return known[1]
 
 
-def _below(info: GraphQLResolveInfo[Any]) -> set[str]:
-    waiting = [each for node in info.field_nodes if (each := node.selection_set) is not None]
+def _collected(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> set[str]:
+    waiting = [each for node in nodes if (each := node.selection_set) is not None]
     names: set[str] = set()
     seen: set[str] = set()
     while waiting:

@@ -52,11 +52,11 @@ from nextfire.transport.masking import (
     veiled_error,
 )
 from nextfire.transport.refusal import Misfit, Refusal, Refused
-from schema.execution import Program
 from schema.limits import TOO_COMPLEX, Limits, Meter, OperationCost
 from schema.one_of import OneOfRule
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
+from schema.program import Program
 
 _ESCAPED_NUL = re.compile(r"\\u(?:0000|\{0+\})")
 _TOO_MANY_TOKENS = re.compile(r"contains more than \d+ tokens")

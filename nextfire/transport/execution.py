@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import strawberry
-from graphql import ExecutionResult
+from graphql import ExecutionResult, GraphQLError
 from graphql.execution import (
     Executor,
     ExperimentalIncrementalExecutionResults,
@@ -97,7 +97,10 @@ class Engine:
         self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
     ) -> Payload | AsyncGenerator[Payload, None]:
         """The result of a query or a mutation: one payload, or its parts when it may come in parts and does."""
-        executor = self._executor(operation, request, context, in_parts=in_parts)
+        program = operation.program if in_parts else operation.at_once
+        executor = program.execution(context, request.variables, request.extensions, max_errors=self._limits.max_errors)
+        if isinstance(executor, list):
+            raise _misfit(executor)
         deadline = asyncio.get_running_loop().time() + self._deadline.total_seconds()
         try:
             async with asyncio.timeout_at(deadline):
@@ -113,7 +116,11 @@ class Engine:
 
     async def subscribe(self, operation: Operation, request: GraphQLRequest, context: Any) -> Payloads:
         """The payloads of a subscription, one for each event. Raises Refused when it fails to start, or fails."""
-        executor = self._executor(operation, request, context)
+        executor = operation.at_once.executor(
+            context, request.variables, request.extensions, max_errors=self._limits.max_errors
+        )
+        if isinstance(executor, list):
+            raise _misfit(executor)
         source = create_source_event_stream(executor)
         if executor.is_awaitable(source):
             source = await source
@@ -122,16 +129,6 @@ class Engine:
         if isinstance(source, Source):
             return self._audiences.join(operation, request, executor, source)
         return self._events(executor, cast("AsyncIterable[Any]", source))
-
-    def _executor(
-        self, operation: Operation, request: GraphQLRequest, context: Any, *, in_parts: bool = False
-    ) -> Executor[Any]:
-        program = operation.program if in_parts else operation.at_once
-        built = program.executor(context, request.variables, request.extensions, max_errors=self._limits.max_errors)
-        if isinstance(built, list):
-            # One, as of a document: with several, one request would test several guesses.
-            raise Misfit(request_errors(built, BAD_USER_INPUT), [veiled_error(built[0], BAD_USER_INPUT)])
-        return built
 
     async def _parts(
         self, result: ExperimentalIncrementalExecutionResults, deadline: float, extensions: Payload
@@ -178,3 +175,9 @@ class Engine:
             f"The operation took longer than {seconds} s and was stopped; a mutation may have taken effect.",
             TIMEOUT,
         )
+
+
+def _misfit(errors: list[GraphQLError]) -> Misfit:
+    """What is wrong with the variables. Veiled it is one error, as of a document: with several, one request would test
+    several guesses."""
+    return Misfit(request_errors(errors, BAD_USER_INPUT), [veiled_error(errors[0], BAD_USER_INPUT)])

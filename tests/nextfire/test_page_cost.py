@@ -11,9 +11,9 @@ from sqlalchemy import insert
 
 from nextfire.embedded import Temporal
 from resolvers.context import Context
-from schema.execution import Program
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
+from schema.program import Program
 from services.agent import Agent
 from services.live_reader import LiveReader
 from services.principals import OPEN_ACTOR

@@ -7,10 +7,10 @@ import strawberry
 from graphql import OperationDefinitionNode, parse
 
 from schema.build import answer_what_is_ready
-from schema.execution import Program
 from schema.fields import NOT_READ, NotRead, resolved
 from schema.plain_fields import Attribute, Method, PlainFields, Ready
 from schema.plans import MOST_CONDITIONS, Plans
+from schema.program import Program
 from tests.schema.plans.comparing import seen
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from graphql import parse, validate
 
-from schema.execution import Program
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
+from schema.program import Program
 from tests.schema.plans.comparing import Comparison, operations, seen
 from tests.schema.plans.corpus import in_tests, shown, variables
 from tests.schema.plans.drawing import Draw
@@ -96,7 +96,7 @@ async def test_what_is_shown_to_clients_runs_by_plans() -> None:
             # when it is run again and again
             for context in range(8):
                 given = variables(schema._schema, document)
-                await seen(program.executor(context, given, {}, max_errors=5))
+                await seen(program.execution(context, given, {}, max_errors=5))
             # then its objects are completed by plans, and none is left to graphql-core
             assert plans.used > 0
             assert plans.abandoned == 0

@@ -11,10 +11,10 @@ from strawberry.schema.config import StrawberryConfig
 from benchmarks import documents
 from schema import build_schema
 from schema.compilation import Compiler, Selection
-from schema.execution import Program
 from schema.fields import NOT_READ, resolved
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
+from schema.program import Program
 from tests.schema.plans.comparing import Comparison, operations, seen
 
 

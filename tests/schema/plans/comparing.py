@@ -9,9 +9,9 @@ from graphql.execution import ExperimentalIncrementalExecutionResults
 from strawberry.execution import optimized_is_awaitable
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.execution import Program
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
+from schema.program import Program
 
 TIMES = 3
 """How often a document is run with plans: the first time graphql-core completes most of it, the third time none."""
@@ -48,7 +48,7 @@ class Comparison:
         plans = Plans(self._fields, document)
         program = Program(self._schema, plans, document, operation)
         for _ in range(TIMES):
-            assert await seen(program.executor(context, variables, {}, max_errors=5)) == expected
+            assert await seen(program.execution(context, variables, {}, max_errors=5)) == expected
         self.used += plans.used
         self.abandoned += plans.abandoned
         return expected
