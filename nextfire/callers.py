@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from starlette.requests import HTTPConnection
 
+from nextfire.transport.headers import joined_headers_of
 from services.authentication import Authenticated, Authenticator
 from services.errors import Unauthenticated, Unavailable
 
@@ -72,12 +73,12 @@ class Callers:
             return most
         return min(most, max(0.0, (known.expires_at - datetime.now(UTC)).total_seconds()))
 
-    def _headers(self, connection: HTTPConnection) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        for name, value in connection.headers.items():
-            headers[name] = f"{headers[name]}, {value}" if name in headers else value
-        given = getattr(connection.state, "connection_params", {})
-        return headers | {name: value for name, value in _texts(given) if name in self._socket_headers}
+    def _headers(self, connection: HTTPConnection) -> Mapping[str, str]:
+        headers = joined_headers_of(connection.scope)
+        given = connection.scope.get("state", {}).get("connection_params")
+        if not given:
+            return headers
+        return {**headers, **{name: value for name, value in _texts(given) if name in self._socket_headers}}
 
 
 def _texts(given: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -7,11 +7,13 @@ from typing import Any
 import orjson
 import structlog
 
+from nextfire.transport.correlation import with_request_id
+
 
 def configure_logging(log_format: str, level: str) -> None:
     """Send our logs and those of libraries the same way."""
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        with_request_id,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

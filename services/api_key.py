@@ -48,7 +48,12 @@ class KeyText:
 
     @property
     def digest(self) -> bytes:
-        return hashlib.sha256(self.text.encode()).digest()
+        return digest_of(self.text)
+
+
+def digest_of(text: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def new_key() -> KeyText:

@@ -27,17 +27,18 @@ class Connections:
         self.watchers: list[Callable[[str], None]] = []
         """Told of the text of each statement before it is sent."""
         self.connect = connect
-        self._slots = asyncio.Semaphore(size)
+        self.slots = asyncio.Semaphore(size)
+        """The rights to a connection each: see `acquire`."""
         self._idle: list[Connection] = []
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """The right to one connection. Raises `TimeoutError` where none comes free."""
-        await acquire(self._slots)
+        await acquire(self.slots)
         try:
             yield
         finally:
-            self._slots.release()
+            self.slots.release()
 
     def take_idle(self) -> "Connection | None":
         """The one that was used last, so that few stay in use."""

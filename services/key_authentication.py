@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from cachetools import TTLCache
 
-from services.api_key import ApiKey, read_key
+from services.api_key import ApiKey, digest_of, read_key
 from services.api_keys import ApiKeys
 from services.authentication import Authenticated
 from services.credentials import bearer_token
@@ -22,34 +22,45 @@ _NOBODYS_DIGEST = bytes(32)
 
 
 class KeyAuthenticator:
-    """Knows the holders of API keys: each is a service account with the name and the account of its key."""
+    """Knows the holders of API keys: each is a service account with the name and the account of its key.
+
+    Who was let in is kept by the digest of the whole key, so that its text is taken apart once in a while only.
+    """
 
     def __init__(self, keys: ApiKeys, kept_for: timedelta = KEPT_FOR) -> None:
         self._keys = keys
-        self._kept: TTLCache[str, ApiKey] = TTLCache(MAX_KEPT, kept_for.total_seconds())
+        self._let_in: TTLCache[bytes, Authenticated] = TTLCache(MAX_KEPT, kept_for.total_seconds())
         self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def authenticate(self, headers: Mapping[str, str]) -> Authenticated:
         """Raises `Unauthenticated`, and `Unavailable` where Postgres does not answer."""
-        given = read_key(bearer_token(headers))
+        text = bearer_token(headers)
+        digest = digest_of(text)
+        known = self._let_in.get(digest)
+        if known is None:
+            return await self._looked_up(text, digest)
+        _check_expiry(known)
+        return known
+
+    async def _looked_up(self, text: str, digest: bytes) -> Authenticated:
+        given = read_key(text)
         if given is None:
             raise Unauthenticated("What was sent is no API key: one begins with nfk_ and is sent whole.")
-        kept = self._kept.get(given.id)
-        key = kept or await self._found(given.id)
+        key = await self._found(given.id)
         # Compared in either case, so that the time tells nothing of which ids there are.
-        matches = hmac.compare_digest(given.digest, key.digest if key else _NOBODYS_DIGEST)
+        matches = hmac.compare_digest(digest, key.digest if key else _NOBODYS_DIGEST)
         if key is None or not matches:
             raise Unauthenticated("There is no such API key.")
         if key.revoked_at is not None:
             raise Unauthenticated("This API key was revoked.")
-        if key.expires_at is not None and key.expires_at <= datetime.now(UTC):
-            raise Unauthenticated("This API key has expired.")
-        if kept is None and self._kept.get(key.id) is not key:
-            self._kept[key.id] = key
+        principal = Principal(PrincipalType.SERVICE_ACCOUNT, None, key.name, key.account_id)
+        known = Authenticated(Actor(key.account_id, principal, key.role), key.expires_at)
+        _check_expiry(known)
+        if self._let_in.get(digest) != known:
+            self._let_in[digest] = known
             with suppress(Unavailable):  # a request is not refused because its time could not be noted
                 await self._keys.note_use(key)
-        principal = Principal(PrincipalType.SERVICE_ACCOUNT, None, key.name, key.account_id)
-        return Authenticated(Actor(key.account_id, principal, key.role), key.expires_at)
+        return known
 
     async def _found(self, key_id: str) -> ApiKey | None:
         """The key as Postgres has it. A crowd of streams with one key looks it up once."""
@@ -58,3 +69,8 @@ class KeyAuthenticator:
             task = self._looking[key_id] = asyncio.create_task(self._keys.find(key_id))
             task.add_done_callback(lambda _: self._looking.pop(key_id))
         return await asyncio.shield(task)
+
+
+def _check_expiry(known: Authenticated) -> None:
+    if known.expires_at is not None and known.expires_at <= datetime.now(UTC):
+        raise Unauthenticated("This API key has expired.")

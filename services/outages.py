@@ -1,9 +1,8 @@
 """How the drivers say that Postgres is away, and the one error that it becomes."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 import asyncpg
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -12,22 +11,26 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from services.errors import CommitUnknown, Unavailable
 
 
-@dataclass(slots=True)
-class Stage:
-    commits: bool = False
-    """Whether Postgres is asked to keep what was written: one that does not answer then may have kept it."""
-
-
-@contextmanager
-def unavailable() -> Iterator[Stage]:
+def unavailable() -> "Stage":
     """Turns every way in which a driver says "no server" into `Unavailable`, from a COMMIT on into `CommitUnknown`."""
-    stage = Stage()
-    try:
-        yield stage
-    except Exception as error:
-        if is_outage(error):
-            raise (CommitUnknown() if stage.commits else Unavailable()) from error
-        raise
+    return Stage()
+
+
+class Stage:
+    """How far the block has come."""
+
+    __slots__ = ("commits",)
+
+    def __init__(self) -> None:
+        self.commits = False
+        """Whether Postgres is asked to keep what was written: one that does not answer then may have kept it."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if isinstance(error, Exception) and is_outage(error):
+            raise (CommitUnknown() if self.commits else Unavailable()) from error
 
 
 def is_outage(error: BaseException) -> bool:

@@ -58,17 +58,20 @@ class Actor:
     """Where the mode knows roles; None where everything is allowed, or an authorization provider decides."""
     presented: Mapping[str, Any] | None = field(default=None, compare=False)
     """The principal as the authorization provider gave it, which goes back to it verbatim and is never stored."""
+    key: str = field(init=False, compare=False, repr=False)
+    """Keeps idempotency keys of different callers of one account apart; empty where nobody is known by name."""
 
-    @property
-    def key(self) -> str:
-        """Keeps idempotency keys of different callers of one account apart."""
-        if self.principal is None:
-            return ""
-        who = self.principal.user_id or self.principal.service_account_id or ""
-        return f"{self.principal.type.value.lower()}:{who}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", _key(self.principal))
 
     def to_json(self) -> dict[str, Any] | None:
         return self.principal.to_json() if self.principal else None
+
+
+def _key(principal: Principal | None) -> str:
+    if principal is None:
+        return ""
+    return f"{principal.type.value.lower()}:{principal.user_id or principal.service_account_id or ''}"
 
 
 OPEN_ACTOR = Actor(OPEN_ACCOUNT)

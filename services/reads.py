@@ -11,9 +11,11 @@ from typing import Any
 
 import asyncpg
 
-from services.connections import FIRST_ANSWER_TIMEOUT, Connection, Connections
+from services.connections import FIRST_ANSWER_TIMEOUT, Connection, Connections, acquire
 from services.outages import is_lost, unavailable
 from services.statements import Statement
+
+_FIRST_ANSWER_SECONDS = FIRST_ANSWER_TIMEOUT.total_seconds()
 
 
 class Reads:
@@ -28,14 +30,18 @@ class Reads:
         arguments = statement.arguments(values)
         for watcher in self._connections.watchers:
             watcher(statement.sql)
+        slots = self._connections.slots
         with unavailable():
-            async with self._connections.slot():
+            await acquire(slots)
+            try:
                 return await self._read(statement.sql, arguments)
+            finally:
+                slots.release()
 
     async def _read(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
         if (used := self._connections.take_idle()) is not None:
             try:
-                return await self._ask(used, sql, arguments, FIRST_ANSWER_TIMEOUT.total_seconds())
+                return await self._ask(used, sql, arguments, _FIRST_ANSWER_SECONDS)
             except Exception as error:
                 if not is_lost(error):
                     raise

@@ -1,22 +1,25 @@
 """One id for everything that a request causes.
 
 The id comes from the caller's `x-request-id` when that is sane, and is made here otherwise. It is echoed in the
-answer, bound to every log line, and shown in the extensions of a masked error.
+answer, told in every log line, and shown in the extensions of a masked error.
 """
 
 import re
-import uuid
+import secrets
+from collections.abc import MutableMapping
 from contextvars import ContextVar
+from typing import Any
 
-import structlog
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from nextfire.transport.headers import headers_of
 
 HEADER = "x-request-id"
 _NAME = HEADER.encode()
 _SCOPE_KEY = "nextfire.request_id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_current: ContextVar[str] = ContextVar("request_id", default="none")
+_NONE = "none"
+_current: ContextVar[str] = ContextVar("request_id", default=_NONE)
 
 
 def request_id() -> str:
@@ -29,6 +32,14 @@ def request_id_of(scope: Scope) -> str:
     return str(scope.get(_SCOPE_KEY, request_id()))
 
 
+def with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor of structlog: names the request in what is logged while it is served."""
+    identifier = _current.get()
+    if identifier != _NONE:
+        event.setdefault("request_id", identifier)
+    return event
+
+
 class RequestIdMiddleware:
     """Gives every HTTP request and every socket an id. Inside another one of these it does nothing."""
 
@@ -39,22 +50,19 @@ class RequestIdMiddleware:
         if scope["type"] not in ("http", "websocket") or _SCOPE_KEY in scope:
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(HEADER, "")
-        identifier = given if _SANE.fullmatch(given) else uuid.uuid4().hex
+        given = headers_of(scope).get(HEADER)
+        identifier = given if given is not None and _SANE.fullmatch(given) else secrets.token_hex(16)
+        header = (_NAME, identifier.encode())
 
         async def send_with_id(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.accept"):
-                others = (each for each in message.get("headers", ()) if each[0].lower() != _NAME)
-                message["headers"] = [*others, (_NAME, identifier.encode())]
+                others = [each for each in message.get("headers", ()) if each[0].lower() != _NAME]
+                message["headers"] = [*others, header]
             await send(message)
 
         scope[_SCOPE_KEY] = identifier
         token = _current.set(identifier)
-        # uvicorn may start a request in the context of the one before it on the same connection.
-        structlog.contextvars.clear_contextvars()
-        bound = structlog.contextvars.bind_contextvars(request_id=identifier)
         try:
             await self._app(scope, receive, send_with_id)
         finally:
-            structlog.contextvars.reset_contextvars(**bound)
             _current.reset(token)

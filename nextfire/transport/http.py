@@ -6,20 +6,23 @@ Each function of this module does one step: method, content type, body, then the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NoReturn, cast
 
 from graphql import OperationType
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from nextfire.transport.admission import Admission, Ticket
+from nextfire.transport.answers import JsonAnswer
 from nextfire.transport.audiences import Payloads
 from nextfire.transport.bounds import Bounds
 from nextfire.transport.deadlines import Expired, within
 from nextfire.transport.documents import Operation
 from nextfire.transport.execution import Engine
-from nextfire.transport.frames import Payload, encode_json, only
+from nextfire.transport.frames import Payload, only
+from nextfire.transport.headers import headers_of
 from nextfire.transport.masking import BAD_REQUEST, exception_errors
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, Answer, json_type, negotiate
 from nextfire.transport.origins import Origins
@@ -62,13 +65,13 @@ class HTTPHandler:
         self._origins = origins
         self._watch = watch
 
-    async def answer(self, request: Request, ticket: Ticket) -> Response:
+    async def answer(self, request: Request, ticket: Ticket) -> ASGIApp:
         """The answer to one request, whatever comes in. `ticket` is held until it is sent."""
-        accept = request.headers.get("accept")
+        accept = headers_of(request.scope).get("accept")
         try:
             return await self._answer(request, accept, ticket)
         except Refusal as refusal:
-            return _json({"errors": refusal.errors}, json_type(accept), refusal.status, refusal.headers)
+            return JsonAnswer({"errors": refusal.errors}, json_type(accept), refusal.status, refusal.headers)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
         except Exception as error:  # the last place where an error can still be masked
@@ -76,10 +79,10 @@ class HTTPHandler:
             status = _STATUS_OF_CODE.get(errors[0]["extensions"]["code"], 500)
             if isinstance(error, NextfireError) and status == 500:
                 status = 400
-            return _json({"errors": errors}, json_type(accept), status, _CHALLENGE if status == 401 else None)
+            return JsonAnswer({"errors": errors}, json_type(accept), status, _CHALLENGE if status == 401 else None)
 
-    async def _answer(self, request: Request, accept: str | None, ticket: Ticket) -> Response:
-        self._origins.check(request.headers)
+    async def _answer(self, request: Request, accept: str | None, ticket: Ticket) -> ASGIApp:
+        self._origins.check(headers_of(request.scope))
         asked = await self._read(request)
         context = await self._context(request)
         try:
@@ -104,7 +107,7 @@ class HTTPHandler:
         except Refused as refused:
             return self._single({"errors": refused.errors}, answer.single, refused.status)
 
-    async def _run(self, operation: Operation, asked: GraphQLRequest, context: Any, answer: Answer) -> Response:
+    async def _run(self, operation: Operation, asked: GraphQLRequest, context: Any, answer: Answer) -> ASGIApp:
         result = await self._engine.run(operation, asked, context, in_parts=answer.stream is not None)
         if isinstance(result, dict):
             status = PARTIAL_SUCCESS if "errors" in result else 200
@@ -116,7 +119,9 @@ class HTTPHandler:
             return request_of_query_string(request.scope["query_string"])
         if request.method != "POST":
             raise Refusal(405, BAD_REQUEST, "Send GraphQL requests by POST or GET.", headers={"allow": "GET, POST"})
-        _check_content_type(request)
+        headers = headers_of(request.scope)
+        if (refusal := _refused_type(headers.get("content-type", ""), headers.get("content-encoding"))) is not None:
+            raise refusal.again()
         try:
             body = await within(self._body_seconds, self._body(request))
         except Expired:
@@ -125,37 +130,44 @@ class HTTPHandler:
 
     async def _body(self, request: Request) -> bytes:
         most = self._bounds.max_body_bytes
-        length = request.headers.get("content-length", "")
+        length = headers_of(request.scope).get("content-length", "")
         if length.isdecimal() and int(length[:20]) > most:
             raise _too_large(most)
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
+        more = True
+        while more:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            body += message.get("body", b"")
             if len(body) > most:
                 raise _too_large(most)
+            more = message.get("more_body", False)
         return bytes(body)
 
-    def _stream(self, payloads: Payloads, media_type: str, watch: Watch | None = None) -> Response:
+    def _stream(self, payloads: Payloads, media_type: str, watch: Watch | None = None) -> ASGIApp:
         return StreamedResponse(payloads, media_type, self._bounds.heartbeat, watch)
 
-    def _single(self, payload: Payload, media_type: str, status: int) -> Response:
+    def _single(self, payload: Payload, media_type: str, status: int) -> ASGIApp:
         """One payload. Only application/graphql-response+json tells by the status what is in the body."""
         if media_type in (JSON, GRAPHQL_JSON):
-            return _json(payload, media_type, status if media_type == GRAPHQL_JSON else 200)
+            return JsonAnswer(payload, media_type, status if media_type == GRAPHQL_JSON else 200)
         return self._stream(only(payload), media_type)
 
 
-def _check_content_type(request: Request) -> None:
+@lru_cache(maxsize=64)
+def _refused_type(content_type: str, encoding: str | None) -> Refusal | None:
     """Section POST. Any type but this one could be sent across sites by a form, without asking."""
-    name, *parameters = (part.strip().lower() for part in request.headers.get("content-type", "").split(";"))
+    name, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if name != JSON:
-        raise Refusal(415, BAD_REQUEST, f"The Content-Type must be {JSON}.", headers={"accept-post": JSON})
+        return Refusal(415, BAD_REQUEST, f"The Content-Type must be {JSON}.", headers={"accept-post": JSON})
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         if key.strip() == "charset" and value.strip().strip('"') not in ("utf-8", "utf8"):
-            raise Refusal(415, BAD_REQUEST, "The charset of the body must be UTF-8.")
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Refusal(415, BAD_REQUEST, "The body must not be compressed.")
+            return Refusal(415, BAD_REQUEST, "The charset of the body must be UTF-8.")
+    if encoding is not None and encoding.strip().lower() != "identity":
+        return Refusal(415, BAD_REQUEST, "The body must not be compressed.")
+    return None
 
 
 def _check_method(request: Request, operation: Operation) -> None:
@@ -165,12 +177,3 @@ def _check_method(request: Request, operation: Operation) -> None:
 
 def _too_large(most: int) -> Refusal:
     return Refusal(413, BAD_REQUEST, f"The body is larger than {most:,} bytes.")
-
-
-def _json(payload: Payload, media_type: str, status: int, headers: dict[str, str] | None = None) -> Response:
-    content_type = f"{media_type}; charset=utf-8"
-    try:
-        body = encode_json(payload)
-    except (TypeError, ValueError) as error:
-        body, status = encode_json({"errors": exception_errors(error, "graphql.encode")}), 500
-    return Response(body, status, headers={**(headers or {}), "content-type": content_type})

@@ -5,9 +5,8 @@ does not come from a page, or is a plain GET, which changes nothing and whose an
 could send without asking is refused by its content type anyway.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from starlette.datastructures import Headers
 from strawberry.http.websocket_origin import is_same_origin, normalize_allowed_origins, normalize_origin
 
 from nextfire.transport.refusal import Refusal
@@ -22,7 +21,7 @@ class Origins:
     def __init__(self, listed: Iterable[str]) -> None:
         self._listed = normalize_allowed_origins(list(listed))
 
-    def check(self, headers: Headers) -> None:
+    def check(self, headers: Mapping[str, str]) -> None:
         """Refuse a request from a page of another origin with 403."""
         if not self._permits(headers):
             raise Refusal(
@@ -31,7 +30,7 @@ class Origins:
                 "Pages of this origin may not use the API. Its operator can list the origin in NEXTFIRE_CORS_ORIGINS.",
             )
 
-    def _permits(self, headers: Headers) -> bool:
+    def _permits(self, headers: Mapping[str, str]) -> bool:
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if ANY in self._listed or (origin is not None and normalize_origin(origin) in self._listed):
             return True

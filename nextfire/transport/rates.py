@@ -1,7 +1,7 @@
 """How much the operations of one caller may cost within a window of time.
 
-The counting is that of the library `limits`. Several processes count together in Redis. One that counts for itself,
-or cannot reach Redis, has its counters here: the library's own in memory look through all of them at every hit.
+Several processes count together in Redis, by the library `limits`. One that counts for itself, or cannot reach Redis,
+does so here: the library's counters in memory look through all of them at every hit.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Final
 
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 
 from nextfire.transport.store import PREFIX, Store, StoreAway
@@ -20,56 +19,36 @@ from nextfire.transport.store import PREFIX, Store, StoreAway
 _MOST_WAITING = 1_000
 
 
-class Counters(Storage):
-    """The counters of one process, for fixed windows. Those that have ended are dropped once a window."""
+class Windows:
+    """What each caller has spent in this process within its window. Those that have ended are dropped once a window."""
 
-    STORAGE_SCHEME = None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: dict[str, int] = {}
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._spent: dict[str, int] = {}
         self._ends: dict[str, float] = {}
         self._sweep_at = 0.0
 
-    @property
-    def base_exceptions(self) -> tuple[type[Exception], ...]:
-        return ()
+    def __len__(self) -> int:
+        return len(self._ends)
 
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+    def spend(self, caller: str, cost: int) -> tuple[int, float]:
+        """What the caller has spent with this, and when its window ends, as `time.time` tells it."""
         now = time.time()
-        if self._ends.get(key, 0.0) > now:
-            self._counts[key] += amount
+        ends = self._ends.get(caller, 0.0)
+        if ends > now:
+            self._spent[caller] += cost
         else:
-            self._sweep(now, expiry)
-            self._ends[key] = now + expiry
-            self._counts[key] = amount
-        return self._counts[key]
+            self._sweep(now)
+            ends = self._ends[caller] = now + self._seconds
+            self._spent[caller] = cost
+        return self._spent[caller], ends
 
-    async def get(self, key: str) -> int:
-        return self._counts[key] if self._ends.get(key, 0.0) > time.time() else 0
-
-    async def get_expiry(self, key: str) -> float:
-        return self._ends.get(key, time.time())
-
-    async def check(self) -> bool:
-        return True
-
-    async def reset(self) -> int | None:
-        held = len(self._counts)
-        self._counts.clear()
-        self._ends.clear()
-        return held
-
-    async def clear(self, key: str) -> None:
-        self._counts.pop(key, None)
-        self._ends.pop(key, None)
-
-    def _sweep(self, now: float, expiry: float) -> None:
+    def _sweep(self, now: float) -> None:
         if now < self._sweep_at:
             return
-        self._sweep_at = now + expiry
-        for key in [key for key, ends in self._ends.items() if ends <= now]:
-            del self._ends[key], self._counts[key]
+        self._sweep_at = now + self._seconds
+        for caller in [caller for caller, ends in self._ends.items() if ends <= now]:
+            del self._ends[caller], self._spent[caller]
 
 
 class RateLimit:
@@ -83,7 +62,7 @@ class RateLimit:
         self.cost: Final = cost
         self.window: Final = window
         self._item: RateLimitItem = RateLimitItemPerSecond(cost, math.ceil(window.total_seconds()), PREFIX)
-        self._own = FixedWindowRateLimiter(Counters())
+        self._own = Windows(math.ceil(window.total_seconds()))
         self._store = store
         self._shared = None if store is None else FixedWindowRateLimiter(store.storage)
         self._waiting: dict[str, float] = {}
@@ -106,12 +85,16 @@ class RateLimit:
                 return await self._store.ask(lambda: self._spend(shared, caller, cost))
             except StoreAway:
                 pass
-        return await self._spend(self._own, caller, cost)
+        spent, ends = self._own.spend(caller, cost)
+        return None if spent <= self.cost else self._until(ends, caller)
 
     async def _spend(self, limiter: FixedWindowRateLimiter, caller: str, cost: int) -> float | None:
         if await limiter.hit(self._item, caller, cost=cost):
             return None
         ends, _ = await limiter.get_window_stats(self._item, caller)
+        return self._until(ends, caller)
+
+    def _until(self, ends: float, caller: str) -> float:
         now = time.time()
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting = {each: until for each, until in self._waiting.items() if until > now}

@@ -3,10 +3,10 @@
 import re
 
 import pytest
-import structlog
 from starlette.types import Message, Receive, Scope, Send
 
 from nextfire.transport import RequestIdMiddleware, request_id
+from nextfire.transport.correlation import with_request_id
 from tests.nextfire.transport.conftest import Served
 
 MADE = re.compile(r"[0-9a-f]{32}")
@@ -56,13 +56,13 @@ async def test_a_socket_has_an_id(served: Served) -> None:
         assert (await socket.hear())["payload"]["errors"][0]["extensions"]["requestId"] == made
 
 
-async def test_the_id_is_bound_to_the_log_and_given_once() -> None:
+async def test_the_id_stands_in_the_log_and_is_given_once() -> None:
     # given
     seen: list[tuple[str, object]] = []
     sent: list[Message] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        seen.append((request_id(), structlog.contextvars.get_contextvars()))
+        seen.append((request_id(), with_request_id(None, "info", {})))
         await send({"type": "http.response.start", "status": 200})
 
     async def receive() -> Message:
@@ -70,8 +70,6 @@ async def test_the_id_is_bound_to_the_log_and_given_once() -> None:
 
     async def send(message: Message) -> None:
         sent.append(message)
-
-    structlog.contextvars.bind_contextvars(left="over")
 
     # when: one inside of another, as the application and the endpoint both bring one
     scope = {"type": "http", "headers": [(b"x-request-id", b"mine")]}
@@ -81,3 +79,4 @@ async def test_the_id_is_bound_to_the_log_and_given_once() -> None:
     assert seen == [("mine", {"request_id": "mine"})]
     assert sent[0]["headers"] == [(b"x-request-id", b"mine")]
     assert request_id() == "none"
+    assert with_request_id(None, "info", {}) == {}

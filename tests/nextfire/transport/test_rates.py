@@ -9,7 +9,7 @@ from structlog.typing import EventDict
 
 from nextfire.processes import free_port
 from nextfire.transport import RateLimit, Store, StoreNotUsable
-from nextfire.transport.rates import Counters
+from nextfire.transport.rates import Windows
 from tests.nextfire.redis import Redis, needs_redis, redis, store_at
 from tests.waiting import eventually
 
@@ -40,16 +40,16 @@ async def test_each_caller_has_a_budget_of_its_own() -> None:
         assert limit.wait("b") is await limit.spend("b", 10) is None
 
 
-async def test_counters_that_have_ended_are_dropped() -> None:
+async def test_windows_that_have_ended_are_dropped() -> None:
     # given
-    counters = Counters()
+    windows = Windows(0.001)
     for number in range(100):
-        await counters.incr(f"old-{number}", 0.001)
+        windows.spend(f"old-{number}", 1)
 
     # when
     async def dropped() -> bool | None:
-        await counters.incr("new", 0.001)
-        return True if len(counters._counts) == len(counters._ends) == 1 else None
+        windows.spend("new", 1)
+        return True if len(windows) == 1 else None
 
     # then
     assert await eventually(dropped)
