@@ -1,5 +1,6 @@
 """Global ids: readable, `Schedule:0197...`, one spelling each."""
 
+import re
 from enum import StrEnum
 from uuid import UUID
 
@@ -15,18 +16,20 @@ class Kind(StrEnum):
     MESSAGE = "Message"
 
 
+_KINDS = {each.value: each for each in Kind}
+_KEY = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 def encode(kind: Kind, key: UUID) -> str:
     return f"{kind.value}:{key}"
 
 
 def decode(text: str) -> tuple[Kind, UUID] | None:
     """The kind and the key; None for anything that `encode` did not make."""
-    prefix, _, rest = text.partition(":")
-    try:
-        kind, key = Kind(prefix), UUID(rest)
-    except ValueError:
+    prefix, _, key = text.partition(":")
+    if prefix not in _KINDS or not _KEY.fullmatch(key):
         return None
-    return (kind, key) if encode(kind, key) == text else None
+    return _KINDS[prefix], UUID(key)
 
 
 def key_of(kind: Kind, text: str) -> UUID:

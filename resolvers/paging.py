@@ -83,18 +83,14 @@ class Order:
 
 
 def _cursors(order: Order, keys: Iterable[keyset.Key]) -> list[str]:
+    """URL-safe by themselves: no character of a cursor's text makes a + or a / of base64."""
     name, by_time = order.name, order.by is Sorted.BY_TIME
-    return [_encoded(f"{name} {_microseconds(value) if by_time else value} {row_id.hex}") for value, row_id in keys]
-
-
-def _encoded(text: str) -> str:
-    """URL-safe by itself: no character of a cursor's text makes a + or a / of base64."""
-    return b2a_base64(text.encode(), newline=False).rstrip(b"=").decode()
-
-
-def _microseconds(at: datetime) -> int:
-    since = at - EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    made = []
+    for value, row_id in keys:
+        place = (value - EPOCH) // MICROSECOND if by_time else value
+        text = f"{name} {place} {row_id.hex}".encode()
+        made.append(b2a_base64(text, newline=False).rstrip(b"=").decode())
+    return made
 
 
 def _opened(cursor: str) -> str:

@@ -73,6 +73,8 @@ async def may_see_agent(context: Context, agent_id: UUID) -> bool:
 
 
 async def may_see_schedule(context: Context, schedule_id: UUID, schedule: Schedule | None) -> bool:
+    if sees_all(context, ResourceType.SCHEDULE):
+        return True
     return await may(context, READ_SCHEDULE, _schedule(schedule_id, schedule))
 
 

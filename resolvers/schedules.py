@@ -8,6 +8,7 @@ from resolvers import filters, paging, permissions
 from resolvers.context import Context
 from resolvers.ids import NOBODY, Kind, key_of
 from services import fields
+from services.agents import agent_of
 from services.authorization import (
     DELETE_SCHEDULE,
     SCHEDULE_AGENT,
@@ -43,7 +44,7 @@ async def by_key(context: Context, schedule_id: UUID) -> Schedule | None:
 
 async def by_id(context: Context, text: str, reading: Reading) -> tuple[Schedule | None, Along]:
     """The schedule, read as asked, with what is read along with it."""
-    schedule_id = key_of(Kind.SCHEDULE, text)
+    schedule_id, reading = key_of(Kind.SCHEDULE, text), _as_needed(context, reading)
     schedule, along = await context.services.schedule_queries.get(context.actor, schedule_id, reading)
     return await _if_seen(context, schedule_id, schedule, along)
 
@@ -52,7 +53,7 @@ async def by_name(context: Context, agent_id: str, name: str, reading: Reading) 
     """The live schedule of that agent and name; a text that is no name is no schedule's."""
     schedule, along = None, Along()
     if fields.NAME_PATTERN.fullmatch(name):
-        queries = context.services.schedule_queries
+        queries, reading = context.services.schedule_queries, _as_needed(context, reading)
         schedule, along = await queries.by_name(context.actor, key_of(Kind.AGENT, agent_id), name, reading)
     return await _if_seen(context, schedule.id if schedule else NOBODY, schedule, along)
 
@@ -73,14 +74,14 @@ async def page(
     window = paging.window(asked, order)
     queries, actor = context.services.schedule_queries, context.actor
     readable = replace(filter, readable=await permissions.readable(context, ResourceType.SCHEDULE))
-    found, along = await queries.page(actor, readable, order.column, window, reading)
+    found, along = await queries.page(actor, readable, order.column, window, _as_needed(context, reading))
     permissions.found_readable(
         context, ResourceType.SCHEDULE, lambda: (schedule_resource(each.agent_id, each.id) for each in found.items)
     )
     listing = paging.listing(
         found,
         order,
-        key=lambda schedule: (getattr(schedule, order.column), schedule.id),
+        key=lambda schedule: (schedule.row[order.column], schedule.row["id"]),
         count=lambda: queries.count(actor, readable),
         total=along.total,
     )
@@ -95,17 +96,26 @@ async def page_of_agent(
     return await page(context, replace(filter, agent_ids=(agent_id,) if within else ()), order, asked, reading)
 
 
+def _as_needed(context: Context, reading: Reading) -> Reading:
+    """Agents that go to their loader have to be whole."""
+    if not reading.agent or reading.whole_agent or permissions.sees_all(context, ResourceType.AGENT):
+        return reading
+    return replace(reading, whole_agent=True)
+
+
 def _loaded(context: Context, along: Along) -> Along:
     """What was read along and the caller may see without being asked about; the rest is for the loaders to give."""
     agents, last_runs = along.agents, along.last_runs
     if along.skips is not None:
         context.loaders.skips.prime_many(along.skips)
     if agents is not None and not permissions.sees_all(context, ResourceType.AGENT):
-        context.loaders.agent.prime_many(agents)
+        context.loaders.agent.prime_many({key: agent_of(columns) for key, columns in agents.items()})
         agents = None
     if last_runs is not None and not permissions.sees_all(context, ResourceType.SCHEDULE):
         context.loaders.last_run.prime_many(last_runs)
         last_runs = None
+    if agents is along.agents and last_runs is along.last_runs:
+        return along
     return replace(along, agents=agents, last_runs=last_runs)
 
 

@@ -1,8 +1,9 @@
 """Selection sets as Python functions.
 
 `Compiler` makes of a selection set a function that takes an object and answers the dictionary of its plain fields, or
-raises where anything is not as expected. Fields that are read together for many objects are named to the list that it
-takes as well; all others that are not plain are holes, filled by the executor.
+raises where anything is not as expected. Times in UTC stay what they are: whoever writes the answer writes them. Fields
+that are read together for many objects are named to the list that it takes as well; all others that are not plain are
+holes, filled by the executor. Of an object over a row, columns are read without its attributes.
 
 The source is made of fixed text, of attribute names, and of response names as literals, each checked to be a name;
 everything else is a global of the function.
@@ -11,6 +12,7 @@ everything else is a global of the function.
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -30,6 +32,7 @@ from graphql import (
     GraphQLString,
     Undefined,
     VariableNode,
+    get_nullable_type,
     is_abstract_type,
     is_leaf_type,
     is_object_type,
@@ -41,6 +44,8 @@ from strawberry.types.field import StrawberryField
 
 from schema.fields import NOT_READ
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
+from schema.rows import Column, Row
+from schema.scalars import show_time
 
 Waiting = list[tuple["Part", Any, dict[str, Any]]]
 """Fields that are read together, each with an object that has it and the dictionary that it goes to."""
@@ -138,11 +143,34 @@ class Compiler:
     ) -> tuple[Selection | None, bool]:
         """The selection, and whether it has fields that are read together."""
         source = Source()
+        row_class = self._fields.row_class(type_)
+        if row_class is not None:
+            of_rows = Source()
+            of_rows.add("    r = v.row")
+            last, _, _ = self._body(of_rows, type_, grouped, row_class, together=together)
+            make = source.constant(of_rows.function(last))
+            source.add(f"    if v.__class__ is {source.constant(row_class)}: return {make}(v, w)")
         source.add(f"    if v.__class__ not in {source.constant(classes)}: raise Unexpected")
         source.add(f"    if getattr(v, {TYPE_CAST_ATTRIBUTE!r}, None) is not None: raise Unexpected")
+        last, holes, reads_together = self._body(source, type_, grouped, None, together=together)
+        if len(holes) == len(grouped) and not any(hole.method for hole in holes):
+            return None, reads_together
+        return Selection(type_, source.function(last), tuple(holes)), reads_together
+
+    def _body(
+        self,
+        source: "Source",
+        type_: GraphQLObjectType,
+        grouped: GroupedFieldSet,
+        row_class: type[Row] | None,
+        *,
+        together: bool,
+    ) -> tuple[list[str], list[Hole], bool]:
+        """Write what reads the fields of `v`, of a row `r` if it has one. The last lines, the holes, and whether there
+        are fields that are read together."""
         entries, parts, holes = [], [], []
         for number, (key, details) in enumerate(grouped.items()):
-            entry = self._entry(source, type_, details, f"a{number}")
+            entry = self._entry(source, type_, details, f"a{number}", row_class)
             entries.append(f"{key!r}: {entry}")
             if entry != "None":
                 continue
@@ -151,18 +179,26 @@ class Compiler:
                 parts.append(f"    w.append(({source.constant(part)}, v, made))")
             else:
                 holes.append(self._hole(type_, key, details))
-        if len(holes) == len(grouped) and not any(hole.method for hole in holes):
-            return None, bool(parts)
-        make = source.function([f"    made = {{{', '.join(entries)}}}", *parts, "    return made"])
-        return Selection(type_, make, tuple(holes)), bool(parts)
+        return [f"    made = {{{', '.join(entries)}}}", *parts, "    return made"], holes, bool(parts)
 
-    def _entry(self, source: "Source", parent: GraphQLObjectType, details: FieldDetailsList, name: str) -> str:
+    def _entry(
+        self,
+        source: "Source",
+        parent: GraphQLObjectType,
+        details: FieldDetailsList,
+        name: str,
+        row_class: type[Row] | None,
+    ) -> str:
         """The expression for a field's value; `None` for one that is to be filled in."""
         node = details[0].node
         if node.name.value == "__typename":
             return repr(parent.name)
+        type_ = parent.fields[node.name.value].type
         how = self._fields.field(parent, node.name.value)
         if isinstance(how, Attribute):
+            column = row_class.columns.get(how.name) if row_class is not None else None
+            if column is not None:
+                return self._column(source, type_, details, name, column)
             read = [f"    {name} = v.{how.name}"]
         elif isinstance(how, Ready) and self._ready:
             read = [
@@ -183,10 +219,27 @@ class Compiler:
             return "None"
         mark = source.mark()
         source.extend(read)
-        if self._complete(source, parent.fields[node.name.value].type, details, name, "    "):
+        if self._complete(source, type_, details, name, "    "):
             return name
         source.undo(mark)
         return "None"
+
+    def _column(
+        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, column: Column
+    ) -> str:
+        """Write what completes the value of a column."""
+        if column.kind is not None:
+            source.add(f'    {name} = f"{column.kind}:{{r[{column.place}]}}"')
+            return name
+        source.add(f"    {name} = r[{column.place}]")
+        leaf: Any = get_nullable_type(type_)
+        if isinstance(leaf, GraphQLEnumType):
+            names = source.constant(self._fields.enum_names_by_value(leaf))
+            if_there = "" if isinstance(type_, GraphQLNonNull) else f"if {name} is not None: "
+            source.add(f"    {if_there}{name} = {names}[{name}]")
+        else:
+            self._complete(source, type_, details, name, "    ")
+        return name
 
     def _part(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Part | None:
         """The field as one that is read together; None where it is not, or is not all plain below."""
@@ -263,11 +316,16 @@ class Compiler:
         names = self._fields.enum_names(type_) if isinstance(type_, GraphQLEnumType) else None
         if names is not None:
             return [f"{name} = {source.constant(names)}[id({name})]"]
-        return [
+        lines = [
             f"if {name}.__class__ not in {source.constant(KNOWN_CLASSES)}: raise Unexpected",
             f"{name} = {source.constant(type_.coerce_output_value)}({name})",
             f"if {name} is None or {name} is {source.constant(Undefined)}: raise Unexpected",
         ]
+        if type_.coerce_output_value is not show_time:
+            return lines
+        # Whoever writes the answer writes times in UTC as the scalar does, and several times as fast.
+        is_shown = f"{name}.__class__ is {source.constant(datetime)} and {name}.tzinfo is {source.constant(UTC)}"
+        return [f"if not ({is_shown}):", *(f"    {line}" for line in lines)]
 
 
 class Source:

@@ -4,7 +4,7 @@ module; their plain attributes stand in `schema.records`."""
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import strawberry
 
@@ -16,15 +16,19 @@ from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter,
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
-from schema.selection import MOST_MENTIONED, mentioned, selected
+from schema.rows import Column, Row
+from schema.selection import MOST_MENTIONED, mentioned, mentioned_in, selected
 from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
-from services.agent import DeliveryMethod
+from services.agent import AgentProtocol, DeliveryMethod, delivery_method
+from services.agents import COLUMN_NAMES as AGENT_COLUMNS
+from services.agents import agent_of
 from services.live import Live, LiveStatus
 from services.run import AttemptOutcome, RunStatus
 from services.run import TaskCancellation as TaskCancellationValue
 from services.schedule import ClockStatus, clock_id
 from services.schedule import Schedule as ScheduleValue
 from services.schedule_queries import Along
+from services.schedule_rows import ALWAYS_READ
 from services.schedule_statements import Reading
 
 Info = strawberry.Info[Context, None]
@@ -44,7 +48,13 @@ PART_FIELDS = {
 }
 """The fields that need a part of a schedule."""
 
+PLACE_OF_PROTOCOL = AGENT_COLUMNS.index("protocol")
+DELIVERY_METHODS = {each.value: delivery_method(each) for each in AgentProtocol}
+
 AGENT_FIELDS = frozenset({"agent", "deliveryMethod"})
+
+NAMING_FIELDS = frozenset({"__typename", "id", "name", "protocol", "status", "deliveryMethod"})
+"""What an agent can tell of which only the columns that name it were read."""
 
 SKIP_FIELDS = frozenset({"nextFireAt", "nextFires", "skippedFires"})
 """What needs to know the skipped fires."""
@@ -296,6 +306,40 @@ class Schedule(ScheduleRecord):
         return Connection.of(listing, ScheduleChange.of)
 
 
+class AgentRow(Row, Agent):
+    """An agent that was read along with a schedule: all values of `services.agents.COLUMNS`, or those that name it."""
+
+    columns: ClassVar = {
+        **{name: Column(place) for place, name in enumerate(AGENT_COLUMNS)},
+        "id": Column(AGENT_COLUMNS.index("id"), kind="Agent"),
+    }
+
+    @property
+    def method(self) -> DeliveryMethod:
+        """`delivery_method`, with no other attribute made for it."""
+        return DELIVERY_METHODS[self.row[PLACE_OF_PROTOCOL]]
+
+    def attributes(self) -> dict[str, Any]:
+        return self.attributes_of(agent_of(self.row)) if len(self.row) == len(AGENT_COLUMNS) else self.named(*self.row)
+
+
+class ScheduleRow(Row, Schedule):
+    """A schedule of which these parts were read."""
+
+    columns: ClassVar = {
+        **{name: Column(place) for place, name in enumerate(ALWAYS_READ)},
+        "id": Column(ALWAYS_READ.index("id"), kind="Schedule"),
+    }
+
+    def __init__(self, value: ScheduleValue, parts: frozenset[str]) -> None:
+        self.row = value.row
+        self.value = value
+        self.parts = parts
+
+    def attributes(self) -> dict[str, Any]:
+        return self.attributes_of(self.value, self.parts)
+
+
 @strawberry.type(description="The record of one fire, from claim to its end. Read from Postgres.")
 class Run(RunRecord):
     @resolved(
@@ -414,14 +458,15 @@ def reading_of(info: Info, *, listed: bool = False) -> Reading:
     """What has to be read of schedules, and along with them, for what is selected below the current field."""
     names = mentioned(info._raw_info)
     total = listed and "totalCount" in names and "totalCount" in selected(info._raw_info)
-    return _reading(names, total=total)
+    return _reading(names, mentioned_in(info._raw_info, "agent"), total=total)
 
 
 @lru_cache(maxsize=MOST_MENTIONED)
-def _reading(names: frozenset[str], *, total: bool) -> Reading:
+def _reading(names: frozenset[str], of_agent: frozenset[str], *, total: bool) -> Reading:
     return Reading(
         parts=frozenset(part for part, fields in PART_FIELDS.items() if not fields.isdisjoint(names)),
         agent=not AGENT_FIELDS.isdisjoint(names),
+        whole_agent=not of_agent <= NAMING_FIELDS,
         last_run="lastRun" in names,
         skips=not SKIP_FIELDS.isdisjoint(names),
         total=total,
@@ -430,17 +475,19 @@ def _reading(names: frozenset[str], *, total: bool) -> Reading:
 
 def shown(info: Info, reading: Reading, along: Along) -> Callable[[ScheduleValue], Schedule]:
     """Makes what is shown of a schedule from what was read of it, and along with it."""
-    asks = "viewerCan" in mentioned(info._raw_info)
-    known = permissions.known_of_schedules(info.context) if asks else None
+    names = mentioned(info._raw_info)
+    known = permissions.known_of_schedules(info.context) if "viewerCan" in names else None
     viewer_can = SchedulePermissions.of(known) if known is not None else None
-    agents = {key: Agent.of(each) for key, each in (along.agents or {}).items()}
+    tells_method = "deliveryMethod" in names
+    agents = {key: AgentRow(row) for key, row in (along.agents or {}).items()}
     parts = reading.parts
 
     def make(value: ScheduleValue) -> Schedule:
-        schedule = Schedule.of(value, parts)
-        if along.agents is not None and (agent := agents.get(value.agent_id)) is not None:
+        schedule = ScheduleRow(value, parts)
+        if (agent := agents.get(value.agent_id)) is not None:
             schedule.ready_agent = agent
-            schedule.ready_delivery_method = agent.delivery_method
+            if tells_method:
+                schedule.ready_delivery_method = agent.method
         if along.last_runs is not None:
             last_run = along.last_runs[value.id]
             schedule.ready_last_run = Run.of(last_run) if last_run is not None else None

@@ -32,6 +32,7 @@ from strawberry.types.field import StrawberryField
 
 from schema import fields
 from schema.fields import is_answered_when_ready, known_by, read_together, ready_attribute
+from schema.rows import Row
 
 KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, date, time, Decimal, UUID})
 """What may go to a scalar at once: neither an exception nor something to await."""
@@ -101,6 +102,7 @@ class PlainFields:
         self._classes: dict[str, frozenset[type]] = {}
         self._runtime_types: dict[str, MappingProxyType[type, GraphQLObjectType]] = {}
         self._enums: dict[str, dict[int, str]] = {}
+        self._enums_by_value: dict[str, dict[Any, str]] = {}
 
     def field(self, parent: GraphQLObjectType, name: str) -> Field | None:
         """How the field is read; None where only graphql-core can tell."""
@@ -156,6 +158,15 @@ class PlainFields:
             self._classes[type_.name] = frozenset(_origins(definition)) if known and definition else frozenset()
         return self._classes[type_.name]
 
+    def row_class(self, type_: GraphQLObjectType) -> type[Row] | None:
+        """The class of the type's objects over rows."""
+        for origin in self.classes(type_):
+            below: list[type] = origin.__subclasses__()
+            for each in below:
+                if issubclass(each, Row):
+                    return each
+        return None
+
     def runtime_types(self, type_: GraphQLAbstractType) -> MappingProxyType[type, GraphQLObjectType]:
         """The object type for each class that makes one certain."""
         if type_.name not in self._runtime_types:
@@ -183,6 +194,15 @@ class PlainFields:
             names = {id(each): type_.coerce_output_value(each) for each in members}
             self._enums[type_.name] = names
         return self._enums[type_.name]
+
+    def enum_names_by_value(self, type_: GraphQLEnumType) -> dict[Any, str] | None:
+        """The same by the values of the members, as rows hold them."""
+        if not isinstance(type_, CustomGraphQLEnumType):
+            return None
+        if type_.name not in self._enums_by_value:
+            members: Iterable[Enum] = type_.wrapped_cls
+            self._enums_by_value[type_.name] = {each.value: type_.coerce_output_value(each) for each in members}
+        return self._enums_by_value[type_.name]
 
 
 def _is_strawberrys(resolve: Any) -> bool:

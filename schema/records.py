@@ -6,6 +6,7 @@ Agents, schedules and runs come by the page, and are made of a dict: as 25 argum
 
 from datetime import UTC, datetime
 from typing import Any, Self
+from uuid import UUID
 
 import strawberry
 
@@ -53,7 +54,12 @@ class AgentRecord(Node):
     @classmethod
     def of(cls, value: agent.Agent) -> Self:
         made = cls.__new__(cls)
-        made.__dict__ = {
+        made.__dict__ = cls.attributes_of(value)
+        return made
+
+    @staticmethod
+    def attributes_of(value: agent.Agent) -> dict[str, Any]:
+        return {
             "id": f"Agent:{value.id}",
             "name": value.name,
             "description": value.description,
@@ -67,7 +73,18 @@ class AgentRecord(Node):
             "deleted_at": value.deleted_at,
             "value": value,
         }
-        return made
+
+    @staticmethod
+    def named(agent_id: UUID, name: str, protocol: str, status: str) -> dict[str, Any]:
+        """Of an agent of which only what names it was read."""
+        speaks = AgentProtocol(protocol)
+        return {
+            "id": f"Agent:{agent_id}",
+            "name": name,
+            "protocol": speaks,
+            "status": AgentStatus(status),
+            "delivery_method": agent.delivery_method(speaks),
+        }
 
 
 @strawberry.type
@@ -117,11 +134,16 @@ class ScheduleRecord(Node):
         return self.value.state(datetime.now(UTC))
 
     @classmethod
-    def of(cls, value: schedule.Schedule, parts: frozenset[str] = ALL_PARTS) -> Self:
+    def of(cls, value: schedule.Schedule) -> Self:
+        made = cls.__new__(cls)
+        made.__dict__ = cls.attributes_of(value, ALL_PARTS)
+        return made
+
+    @staticmethod
+    def attributes_of(value: schedule.Schedule, parts: frozenset[str]) -> dict[str, Any]:
         """Of a schedule that was read in part, these parts."""
         row = value.row
-        made = cls.__new__(cls)
-        made.__dict__ = {
+        return {
             "id": f"Schedule:{value.id}",
             "name": row["name"],
             "description": row["description"],
@@ -148,7 +170,6 @@ class ScheduleRecord(Node):
             "deleted_at": value.deleted_at,
             "value": value,
         }
-        return made
 
 
 @strawberry.type

@@ -1,6 +1,6 @@
 """What a client selected, with fragments followed and @skip and @include honoured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from graphql import (
@@ -19,7 +19,8 @@ from strawberry.types.nodes import get_variable_values
 Node = FieldNode | OperationDefinitionNode
 
 MOST_MENTIONED = 512
-_mentioned: dict[tuple[int, ...], tuple[Sequence[Node], frozenset[str]]] = {}
+Key = tuple[int | str, ...]
+_mentioned: dict[Key, tuple[Sequence[Node], frozenset[str]]] = {}
 """With the nodes themselves, so that no others come to have their identity."""
 
 
@@ -44,30 +45,43 @@ def mentioned(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
     return _below(info, info.field_nodes)
 
 
-def _below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> frozenset[str]:
-    key = tuple([id(node) for node in nodes])
+def mentioned_in(info: GraphQLResolveInfo[Any], name: str) -> frozenset[str]:
+    """The same below the fields of one name that are below the current one."""
+    key: Key = (*[id(node) for node in info.field_nodes], name)
     known = _mentioned.get(key)
     if known is None:
-        if len(_mentioned) >= MOST_MENTIONED:
-            _mentioned.clear()
-        known = _mentioned[key] = (nodes, frozenset(_collected(info, nodes)))
+        fields = [node for node in _fields_below(info, info.field_nodes) if node.name.value == name]
+        known = _keep(key, info.field_nodes, {node.name.value for node in _fields_below(info, fields)})
     return known[1]
 
 
-def _collected(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> set[str]:
+def _below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> frozenset[str]:
+    key: Key = tuple([id(node) for node in nodes])
+    known = _mentioned.get(key)
+    if known is None:
+        known = _keep(key, nodes, {node.name.value for node in _fields_below(info, nodes)})
+    return known[1]
+
+
+def _keep(key: Key, nodes: Sequence[Node], names: set[str]) -> tuple[Sequence[Node], frozenset[str]]:
+    if len(_mentioned) >= MOST_MENTIONED:
+        _mentioned.clear()
+    known = _mentioned[key] = (nodes, frozenset(names))
+    return known
+
+
+def _fields_below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> Iterator[FieldNode]:
     waiting = [each for node in nodes if (each := node.selection_set) is not None]
-    names: set[str] = set()
     seen: set[str] = set()
     while waiting:
         for node in waiting.pop().selections:
             if isinstance(node, FieldNode):
-                names.add(node.name.value)
+                yield node
             if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
                 waiting.append(node.selection_set)
             elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
                 seen.add(node.name.value)
                 waiting.append(info.fragments[node.name.value].selection_set)
-    return names
 
 
 def _names(info: GraphQLResolveInfo[Any], waiting: list[SelectionSetNode]) -> set[str]:

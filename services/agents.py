@@ -23,7 +23,13 @@ from services.statements import Statement
 from services.tables import agents, new_id
 from services.transactions import CoreTransaction
 
-COLUMNS = [column for column in agents.c if column.name != "api_key"]
+NAMING_COLUMNS = [agents.c.id, agents.c.name, agents.c.protocol, agents.c.status]
+"""What most lists show of an agent."""
+COLUMNS = [
+    *NAMING_COLUMNS,
+    *(column for column in agents.c if column not in {*NAMING_COLUMNS} and column.name != "api_key"),
+]
+COLUMN_NAMES = tuple(column.name for column in COLUMNS)
 _BY_IDS = Statement(
     select(*COLUMNS).where(
         agents.c.account_id == bindparam("account_id"), agents.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))
@@ -208,7 +214,7 @@ def to_agent(row: Row[Any]) -> Agent:
 
 def agent_of(values: Sequence[Any]) -> Agent:
     """The agent with these values of `COLUMNS`."""
-    agent_id, account_id, name, description, protocol, url, status, version, created_at, updated_at, deleted_at = values
+    agent_id, name, protocol, status, account_id, description, url, version, created_at, updated_at, deleted_at = values
     return Agent(
         agent_id,
         account_id,

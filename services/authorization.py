@@ -27,6 +27,8 @@ class ResourceType(StrEnum):
     TASK = "task"
     SCHEDULE = "schedule"
 
+    __hash__ = str.__hash__  # as for roles
+
 
 class Operation(StrEnum):
     """The values are those of the provider's contract."""

@@ -47,6 +47,8 @@ class Role(StrEnum):
     EDITOR = "EDITOR"
     OPERATOR = "OPERATOR"
 
+    __hash__ = str.__hash__  # that of an enum is written in Python, and each request looks roles up several times
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:

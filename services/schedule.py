@@ -129,10 +129,26 @@ class Schedule:
 
     def __init__(self, row: Columns) -> None:
         self.row = row
-        self.id: UUID = row["id"]
-        self.agent_id: UUID = row["agent_id"]
-        self.version: int = row["version"]
-        self.deleted_at: datetime | None = row["deleted_at"]
+
+    @property
+    def id(self) -> UUID:
+        schedule_id: UUID = self.row["id"]
+        return schedule_id
+
+    @property
+    def agent_id(self) -> UUID:
+        agent_id: UUID = self.row["agent_id"]
+        return agent_id
+
+    @property
+    def version(self) -> int:
+        version: int = self.row["version"]
+        return version
+
+    @property
+    def deleted_at(self) -> datetime | None:
+        at: datetime | None = self.row["deleted_at"]
+        return at
 
     @property
     def account_id(self) -> str:

@@ -11,8 +11,6 @@ from sqlalchemy import Select, and_, func, select, tuple_
 
 from services import keyset
 from services import schedule_statements as statements
-from services.agent import Agent
-from services.agents import agent_of
 from services.database import Database
 from services.definition import Difference, differences, from_json
 from services.principals import Actor, Principal
@@ -30,7 +28,8 @@ BESIDE = ("skippedFires", "creator")
 class Along:
     """What was read along with schedules; None for what was not to be read."""
 
-    agents: dict[UUID, Agent] | None = None
+    agents: dict[UUID, tuple[Any, ...]] | None = None
+    """The columns of each agent by its id: all those that `agent_of` takes, or the first few."""
     last_runs: dict[UUID, Run | None] | None = None
     """The run with the latest fire of each schedule, by the schedule's id."""
     skips: dict[UUID, tuple[datetime, ...]] | None = None
@@ -164,14 +163,11 @@ def _revisions(actor: Actor) -> Select[Any]:
 
 
 def _along(rows: Sequence[Record], reading: Reading) -> Along:
-    found_agents: dict[UUID, Agent] | None = None
+    found_agents: dict[UUID, tuple[Any, ...]] | None = None
     last_runs: dict[UUID, Run | None] | None = None
     if reading.agent:
         of_agent = statements.place_of_agent(reading)
-        found_agents = {}
-        for row in rows:
-            if row["agent_id"] not in found_agents and row["agent.id"] is not None:
-                found_agents[row["agent_id"]] = agent_of(row[of_agent])
+        found_agents = {row["agent_id"]: row[of_agent] for row in rows if row["agent.id"] is not None}
     if reading.last_run:
         of_run = statements.place_of_last_run(reading)
         last_runs = {row["id"]: run_of(row[of_run]) if row["last_run.id"] is not None else None for row in rows}

@@ -30,12 +30,15 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 """The columns that need not be read, by what is made of them; each costs more than it is worth where nobody asks."""
 ALL_PARTS = frozenset(PARTS)
+_IN_PARTS = frozenset(name for names in PARTS.values() for name in names)
+ALWAYS_READ = tuple(column.name for column in COLUMNS if column.name not in _IN_PARTS)
+"""The other columns, in the order in which a row that was read begins."""
 
 
 def columns(parts: frozenset[str]) -> list[Column[Any]]:
-    """Those of the parts, and those that are always read."""
-    left_out = {name for part in ALL_PARTS - parts for name in PARTS[part]}
-    return [column for column in COLUMNS if column.name not in left_out]
+    """Those that are always read, and behind them those of the parts."""
+    names = {name for part in parts for name in PARTS[part]}
+    return [*(schedules.c[name] for name in ALWAYS_READ), *(column for column in COLUMNS if column.name in names)]
 
 
 def to_row(definition: Definition, fields: Iterable[str] | None = None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
+    Column,
     ColumnElement,
     FromClause,
     Select,
@@ -60,6 +61,8 @@ class Reading:
 
     parts: frozenset[str] = schedule_rows.ALL_PARTS
     agent: bool = False
+    whole_agent: bool = True
+    """Or else what names it: `agents.NAMING_COLUMNS`."""
     last_run: bool = False
     skips: bool = False
     total: bool = False
@@ -166,7 +169,7 @@ def _along(page: Subquery, reading: Reading) -> Select[Any]:
     if reading.agent:
         of_page = and_(agents_table.c.id == page.c.agent_id, agents_table.c.account_id == page.c.account_id)
         source = source.outerjoin(agents_table, of_page)
-        columns += [column.label(f"agent.{column.name}") for column in agents.COLUMNS]
+        columns += [column.label(f"agent.{column.name}") for column in _of_agent(reading)]
     if reading.last_run:
         latest = (
             select(*run_rows.COLUMNS)
@@ -184,7 +187,7 @@ def _along(page: Subquery, reading: Reading) -> Select[Any]:
 def place_of_agent(reading: Reading) -> slice:
     """Where in a row the agent's columns stand."""
     start = len(_columns(reading, true() if reading.total else None))
-    return slice(start, start + len(agents.COLUMNS))
+    return slice(start, start + len(_of_agent(reading)))
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
@@ -192,6 +195,10 @@ def place_of_last_run(reading: Reading) -> slice:
     """Where in a row the columns of the latest run stand."""
     start = place_of_agent(reading).stop if reading.agent else place_of_agent(reading).start
     return slice(start, start + len(run_rows.COLUMNS))
+
+
+def _of_agent(reading: Reading) -> list[Column[Any]]:
+    return agents.COLUMNS if reading.whole_agent else agents.NAMING_COLUMNS
 
 
 def _where(query: Select[Any], names: frozenset[str], wanted: frozenset[ScheduleState] | None) -> Select[Any]:

@@ -42,6 +42,8 @@ class Kind(StrEnum):
     SUBSCRIPTION = "subscriptions"
     SOCKET = "sockets"
 
+    __hash__ = str.__hash__  # that of an enum is written in Python, and each operation is counted under its kind
+
 
 @dataclass(frozen=True)
 class Allowances:

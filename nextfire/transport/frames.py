@@ -6,6 +6,7 @@ also carries its whole `path` and its `label`, which is what clients of the olde
 
 import json
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -14,9 +15,10 @@ from graphql.execution import InitialIncrementalExecutionResult, SubsequentIncre
 from graphql.execution.types import CompletedResult, IncrementalResult, PendingResult
 
 from nextfire.transport.masking import JsonError, field_errors
+from schema.scalars import show_time
 
 Payload = dict[str, Any]
-"""One response object, ready to be written as JSON."""
+"""One response object, ready to be written as JSON. Times in UTC may stand in it as they are."""
 
 
 class Encoded:
@@ -44,11 +46,19 @@ class Encoded:
 
 
 def encode_json(payload: Payload) -> bytes:
-    """A payload as JSON. Integers beyond 64 bits, which orjson refuses, are written too."""
+    """A payload as JSON, its times as `DateTime` shows them. Integers beyond 64 bits, which orjson refuses, are written
+    too."""
     try:
-        return orjson.dumps(payload)
+        return orjson.dumps(payload, option=orjson.OPT_UTC_Z)
     except orjson.JSONEncodeError:
-        return json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(payload, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_shown)
+        return text.encode()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, datetime):
+        return show_time(value)
+    raise TypeError(f"No JSON is made of {type(value).__name__}.")
 
 
 def result_payload(data: Any, errors: list[GraphQLError] | None) -> Payload:

@@ -253,7 +253,7 @@ async def test_a_statement_means_the_same_in_a_transaction_of_sqlalchemys(databa
 
 def test_the_connections_of_both_pools_are_those_that_were_given() -> None:
     def sizes(database: Database) -> tuple[int, int, int]:
-        return database.direct._slots._value, database.changes._slots._value, database.engine.pool.size()  # type: ignore[attr-defined]
+        return database.direct.slots._value, database.changes._slots._value, database.engine.pool.size()  # type: ignore[attr-defined]
 
     url = "postgresql://nobody@127.0.0.1:9/nothing"
     assert [sizes(Database(url, pool_size=size)) for size in (2, 3, 10)] == [(1, 1, 1), (2, 1, 1), (7, 5, 3)]

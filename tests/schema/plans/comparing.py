@@ -1,6 +1,7 @@
 """One document, run by graphql-core alone and with plans: everything that a client can see of both."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import strawberry
@@ -12,6 +13,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
 from schema.program import Program
+from schema.scalars import show_time
 
 TIMES = 3
 """How often a document is run with plans: the first time graphql-core completes most of it, the third time none."""
@@ -68,10 +70,10 @@ async def seen(executor: Any) -> Any:
     if executor.is_awaitable(result):
         result = await result
     if not isinstance(result, ExperimentalIncrementalExecutionResults):
-        return [json.dumps(result.data, default=repr), errors_of(result.errors)]
+        return [json.dumps(result.data, default=written), errors_of(result.errors)]
     first = result.initial_result
     frames: list[Any] = [
-        [json.dumps(first.data, default=repr), errors_of(first.errors), [p.formatted for p in first.pending]]
+        [json.dumps(first.data, default=written), errors_of(first.errors), [p.formatted for p in first.pending]]
     ]
     async for frame in result.subsequent_results:
         frames.append(
@@ -82,7 +84,7 @@ async def seen(executor: Any) -> Any:
                     [
                         part.id,
                         part.sub_path,
-                        json.dumps(getattr(part, "data", None), default=repr),
+                        json.dumps(getattr(part, "data", None), default=written),
                         errors_of(part.errors),
                     ]
                     for part in frame.incremental or ()
@@ -91,6 +93,11 @@ async def seen(executor: Any) -> Any:
             ]
         )
     return frames
+
+
+def written(value: Any) -> str:
+    """What is made of a value that is no JSON: plans leave times in UTC to whoever writes the answer."""
+    return show_time(value) if isinstance(value, datetime) and value.tzinfo is UTC else repr(value)
 
 
 def errors_of(errors: list[GraphQLError] | None) -> list[Any]:
