@@ -32,11 +32,13 @@ class Arguments:
 
     def of(self, values: VariableValues) -> dict[str, Any]:
         """The arguments by their names. Raises `GraphQLError` where the field cannot take them."""
-        coerced = values.coerced
-        if self._form is None or any(coerced.get(name) is None for name in self._names):
+        form, coerced = self._form, values.coerced
+        for name in self._names:
+            if coerced.get(name) is None:
+                form = None
+        if form is None:
             return get_argument_values(self._field, self._node, values, hide_suggestions=True)
-        arguments: dict[str, Any] = _filled(self._form, coerced)
-        return arguments
+        return {name: _filled(each, coerced) for name, each in form.items()}
 
     def _with_marks(self) -> dict[str, Any] | None:
         """None where marks are lost on the way, as in a scalar that looks at what it is made of."""

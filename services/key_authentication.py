@@ -2,11 +2,10 @@
 
 import asyncio
 import hmac
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-
-from cachetools import TTLCache
 
 from services.api_key import ApiKey, digest_of, read_key
 from services.api_keys import ApiKeys
@@ -29,18 +28,23 @@ class KeyAuthenticator:
 
     def __init__(self, keys: ApiKeys, kept_for: timedelta = KEPT_FOR) -> None:
         self._keys = keys
-        self._let_in: TTLCache[bytes, Authenticated] = TTLCache(MAX_KEPT, kept_for.total_seconds())
+        self._kept_for = kept_for.total_seconds()
+        self._let_in: dict[bytes, tuple[float, Authenticated]] = {}
         self._looking: dict[str, asyncio.Task[ApiKey | None]] = {}
 
     async def authenticate(self, headers: Mapping[str, str]) -> Authenticated:
         """Raises `Unauthenticated`, and `Unavailable` where Postgres does not answer."""
         text = bearer_token(headers)
         digest = digest_of(text)
-        known = self._let_in.get(digest)
+        known = self._kept(digest)
         if known is None:
             return await self._looked_up(text, digest)
         _check_expiry(known)
         return known
+
+    def _kept(self, digest: bytes) -> Authenticated | None:
+        until, known = self._let_in.get(digest, (0.0, None))
+        return known if until > time.monotonic() else None
 
     async def _looked_up(self, text: str, digest: bytes) -> Authenticated:
         given = read_key(text)
@@ -56,8 +60,10 @@ class KeyAuthenticator:
         principal = Principal(PrincipalType.SERVICE_ACCOUNT, None, key.name, key.account_id)
         known = Authenticated(Actor(key.account_id, principal, key.role), key.expires_at)
         _check_expiry(known)
-        if self._let_in.get(digest) != known:
-            self._let_in[digest] = known
+        if self._kept(digest) != known:
+            if len(self._let_in) >= MAX_KEPT:
+                self._let_in.clear()
+            self._let_in[digest] = (time.monotonic() + self._kept_for, known)
             with suppress(Unavailable):  # a request is not refused because its time could not be noted
                 await self._keys.note_use(key)
         return known

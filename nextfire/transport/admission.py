@@ -183,7 +183,7 @@ class Admission:
 
 def caller_of(connection: HTTPConnection) -> str:
     """The name that a caller's allowances are counted under."""
-    caller = getattr(connection.state, "caller", None)
+    caller = connection.scope.get("state", {}).get("caller")
     if isinstance(caller, str):
         return caller
     return f"address {connection.client.host}" if connection.client else "nobody"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import strawberry
@@ -97,15 +97,15 @@ class Operation:
         name = self.program.operation.name
         return name.value if name else None
 
-    @property
+    @cached_property
     def kind(self) -> OperationType:
         return self.program.operation.operation
 
-    @property
+    @cached_property
     def subscribes(self) -> bool:
         return self.kind is OperationType.SUBSCRIPTION
 
-    @property
+    @cached_property
     def defers(self) -> bool:
         return self.at_once is not self.program and not self.subscribes
 
