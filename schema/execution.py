@@ -78,7 +78,9 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
                 if not plan.holes or (position_context is None and not _is_deferred(field_details_list)):
                     made = self._make(plans, plan.make, result, waiting)
                     if made is not None and plan.holes:
-                        return self._filled(plan, result, path, made, None, None)
+                        if not waiting:
+                            return self._filled(plan, result, path, made, None, None)
+                        made = None  # what is read together below comes to its own plan from graphql-core
             elif plan is not None:
                 made = self._make(plans, plan, result, waiting)
             if made is not None:
@@ -104,7 +106,7 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             selection = self._group(parent_type, grouped_field_set)
             if selection is not None:
                 made = self._make(plans, selection.make, source_value, waiting := _nothing())
-                if made is not None:
+                if made is not None and not (waiting and selection.holes):
                     if not waiting:
                         return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
                     again = partial(

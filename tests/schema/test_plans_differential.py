@@ -72,6 +72,16 @@ async def test_one_fragment_deferred_here_and_not_there() -> None:
     assert comparison.used > 0
 
 
+async def test_what_is_read_together_below_a_selection_with_holes() -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse("{ boxes { holds { ... on Dog { puppies { name } } } boxes { note { text } flag } } }")
+    assert validate(schema._schema, document) == []
+    for seed in range(20):
+        await comparison.run(document, {}, (seed, 0.0))
+    assert comparison.used > 0
+
+
 @pytest.mark.parametrize("odd", [0.0, 0.05])
 async def test_every_document_of_the_repository(odd: float) -> None:
     schema = schema_over_views(odd)
