@@ -38,6 +38,7 @@ class OnlyField:
     details: FieldDetailsList
     type: Any
     is_abstract: bool
+    is_nullable: bool
     resolve: GraphQLFieldResolver
     arguments: Arguments
     path: Path
@@ -93,6 +94,7 @@ def only_field(
         details=details,
         type=type_,
         is_abstract=is_abstract_type(type_),
+        is_nullable=type_ is field.type,
         resolve=field.resolve or default_field_resolver,
         arguments=Arguments(field, node),
         path=Path(None, key, parent.name),

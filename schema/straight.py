@@ -57,8 +57,8 @@ class Straight:
         except Exception as error:
             answered = _raising(error)
         else:
-            made = self._made(value)
-            if made is not None:
+            made = self._made(value) if value is not None else None
+            if made is not None or (value is None and only.is_nullable):
                 return ExecutionResult({only.key: made}, None)
             answered = _returning(value)
         result = self._execute(answered)
