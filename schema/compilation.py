@@ -2,18 +2,19 @@
 
 `Compiler` makes of a selection set a function that takes an object and answers the dictionary of its plain fields, or
 raises where anything is not as expected. Times in UTC stay what they are: whoever writes the answer writes them. Fields
-that are read together for many objects are named to the list that it takes as well; all others that are not plain are
-holes, filled by the executor. Of an object over a row, columns are read without its attributes.
+that are read together for many objects, and objects with deferred fragments, are named to the lists that it takes as
+well; all others that are not plain are holes, which the executor fills. Of an object over a row, columns are read
+without its attributes.
 
 The source is made of fixed text, of attribute names, and of response names as literals, each checked to be a name;
 everything else is a global of the function.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from types import CodeType
 from typing import Any
 
@@ -38,10 +39,13 @@ from graphql import (
     is_object_type,
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
+from graphql.execution.incremental.build_execution_plan import build_execution_plan
 from graphql.execution.values import get_argument_values
+from graphql.pyutils import Path
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
+from schema.deferral import Deferral, Deferred, deferral
 from schema.fields import NOT_READ
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
 from schema.rows import Column, Row
@@ -49,7 +53,8 @@ from schema.scalars import show_time
 
 Waiting = list[tuple["Part", Any, dict[str, Any]]]
 """Fields that are read together, each with an object that has it and the dictionary that it goes to."""
-Make = Callable[[Any, Waiting], Any]
+Make = Callable[[Any, Waiting, list[Deferred], Path | None], Any]
+"""Completes an object, whose path has to be told only to one that defers."""
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
@@ -93,69 +98,107 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The fields that are selected on one object type. One with holes has no fields that are read together."""
+    """The fields that are selected on one object type.
+
+    One with holes reads nothing together, and defers nothing, at any depth.
+    """
 
     type: GraphQLObjectType
     make: Make
     holes: tuple[Hole, ...]
+    reads_together: bool
+    defers: bool
 
 
 class Compiler:
     """Compiles selection sets of one document, under one set of conditions.
 
     With `ready`, what may have been read along with an object is compiled as its attribute; without, it is a hole. So
-    is, without `together`, what is read for many objects in one go.
+    is, without `together`, what is read for many objects in one go. What is deferred in part is compiled only by one
+    that `defers`; `at_once` is the same without that.
     """
 
-    def __init__(self, fields: PlainFields, collect: Collect, *, ready: bool, together: bool) -> None:
-        self.together = together
+    def __init__(
+        self, fields: PlainFields, collect: Collect, *, ready: bool, together: bool, defers: bool = False
+    ) -> None:
         self._fields = fields
         self._collect = collect
         self._ready = ready
+        self._together = together
+        self._defers = defers
+
+    @cached_property
+    def at_once(self) -> "Compiler":
+        return self._other(together=self._together) if self._defers else self
+
+    @cached_property
+    def _one_by_one(self) -> "Compiler":
+        return self._other(together=False)
+
+    def _other(self, *, together: bool) -> "Compiler":
+        return Compiler(self._fields, self._collect, ready=self._ready, together=together)
 
     def value(self, type_: GraphQLOutputType, details: FieldDetailsList) -> Make | None:
         """What completes a value of the type, if all fields below are plain."""
         source = Source()
-        if is_strange(details) or not self._complete(source, type_, details, "v", "    "):
+        if is_strange(details) or not self._complete(source, type_, details, "v", "    ", "p"):
             return None
         return source.function(["    return v"])
 
     def of_type(self, type_: GraphQLObjectType, details: FieldDetailsList) -> Selection | None:
-        """The selection on the type; None where it is deferred in part, or knows no class for the type."""
+        """The selection on the type; None where graphql-core has to cut it up, or no class is known for the type."""
         if is_strange(details):
             return None
         collected = self._collect(type_, details)
-        return None if collected.new_defer_usages else self.of_fields(type_, collected.grouped_field_set)
+        usages, grouped = collected.new_defer_usages, collected.grouped_field_set
+        if not usages:
+            return self.of_fields(type_, grouped)
+        if not self._defers:
+            return None
+        at_once, later = build_execution_plan(grouped)
+        return self.of_fields(type_, at_once, deferral(type_, usages, later, partial(self._fragment, type_)))
 
-    def of_fields(self, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection | None:
+    def _fragment(self, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Make | None:
+        selection = self.at_once.of_fields(type_, grouped)
+        return None if selection is None or selection.holes else selection.make
+
+    def of_fields(
+        self, type_: GraphQLObjectType, grouped: GroupedFieldSet, deferral: Deferral | None = None
+    ) -> Selection | None:
         classes = self._fields.classes(type_)
         if not classes or any(is_strange(details) for details in grouped.values()):
             return None
         if not all(map(_NAME.fullmatch, grouped)):
             return None
-        selection, reads_together = self._selection(type_, classes, grouped, together=self.together)
-        if reads_together and (selection is None or selection.holes):
-            selection, _ = self._selection(type_, classes, grouped, together=False)
-        return selection
+        selection = self._selection(type_, classes, grouped, deferral)
+        if selection is None or not selection.holes:
+            return selection
+        if deferral is not None:
+            return None
+        one_by_one = selection.reads_together or selection.defers
+        return self._one_by_one._selection(type_, classes, grouped) if one_by_one else selection
 
     def _selection(
-        self, type_: GraphQLObjectType, classes: frozenset[type], grouped: GroupedFieldSet, *, together: bool
-    ) -> tuple[Selection | None, bool]:
-        """The selection, and whether it has fields that are read together."""
+        self,
+        type_: GraphQLObjectType,
+        classes: frozenset[type],
+        grouped: GroupedFieldSet,
+        deferral: Deferral | None = None,
+    ) -> Selection | None:
         source = Source()
         row_class = self._fields.row_class(type_)
         if row_class is not None:
             of_rows = Source()
             of_rows.add("    r = v.row")
-            last, _, _ = self._body(of_rows, type_, grouped, row_class, together=together)
+            last, _ = self._body(of_rows, type_, grouped, row_class, deferral)
             make = source.constant(of_rows.function(last))
-            source.add(f"    if v.__class__ is {source.constant(row_class)}: return {make}(v, w)")
+            source.add(f"    if v.__class__ is {source.constant(row_class)}: return {make}(v, w, d, p)")
         source.add(f"    if v.__class__ not in {source.constant(classes)}: raise Unexpected")
         source.add(f"    if getattr(v, {TYPE_CAST_ATTRIBUTE!r}, None) is not None: raise Unexpected")
-        last, holes, reads_together = self._body(source, type_, grouped, None, together=together)
-        if len(holes) == len(grouped) and not any(hole.method for hole in holes):
-            return None, reads_together
-        return Selection(type_, source.function(last), tuple(holes)), reads_together
+        last, holes = self._body(source, type_, grouped, None, deferral)
+        if grouped and len(holes) == len(grouped) and not any(hole.method for hole in holes):
+            return None
+        return Selection(type_, source.function(last), tuple(holes), source.reads_together, source.defers)
 
     def _body(
         self,
@@ -163,28 +206,31 @@ class Compiler:
         type_: GraphQLObjectType,
         grouped: GroupedFieldSet,
         row_class: type[Row] | None,
-        *,
-        together: bool,
-    ) -> tuple[list[str], list[Hole], bool]:
-        """Write what reads the fields of `v`, of a row `r` if it has one. The last lines, the holes, and whether there
-        are fields that are read together."""
-        entries, parts, holes = [], [], []
+        deferral: Deferral | None,
+    ) -> tuple[list[str], list[Hole]]:
+        """Write what reads the fields of `v`, of a row `r` if it has one. The last lines, and the holes."""
+        entries, named, holes = [], [], []
         for number, (key, details) in enumerate(grouped.items()):
-            entry = self._entry(source, type_, details, f"a{number}", row_class)
+            entry = self._entry(source, type_, key, details, f"a{number}", row_class)
             entries.append(f"{key!r}: {entry}")
             if entry != "None":
                 continue
-            part = self._part(type_, key, details) if together else None
+            part = self._part(type_, key, details) if self._together else None
             if part is not None:
-                parts.append(f"    w.append(({source.constant(part)}, v, made))")
+                source.reads_together = True
+                named.append(f"    w.append(({source.constant(part)}, v, made))")
             else:
                 holes.append(self._hole(type_, key, details))
-        return [f"    made = {{{', '.join(entries)}}}", *parts, "    return made"], holes, bool(parts)
+        if deferral is not None and deferral.labels:
+            source.defers = True
+            named.append(f"    d.append(({source.constant(deferral)}, v, p))")
+        return [f"    made = {{{', '.join(entries)}}}", *named, "    return made"], holes
 
     def _entry(
         self,
         source: "Source",
         parent: GraphQLObjectType,
+        key: str,
         details: FieldDetailsList,
         name: str,
         row_class: type[Row] | None,
@@ -219,7 +265,8 @@ class Compiler:
             return "None"
         mark = source.mark()
         source.extend(read)
-        if self._complete(source, type_, details, name, "    "):
+        path = f"P(p, {key!r}, {parent.name!r})"
+        if self._complete(source, type_, details, name, "    ", path):
             return name
         source.undo(mark)
         return "None"
@@ -238,7 +285,7 @@ class Compiler:
             if_there = "" if isinstance(type_, GraphQLNonNull) else f"if {name} is not None: "
             source.add(f"    {if_there}{name} = {names}[{name}]")
         else:
-            self._complete(source, type_, details, name, "    ")
+            self._complete(source, type_, details, name, "    ", "None")
         return name
 
     def _part(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Part | None:
@@ -247,7 +294,7 @@ class Compiler:
         if not isinstance(how, Together) or not share_a_part(details):
             return None
         arguments = _constants(parent, how.arguments, details)
-        make = self.value(parent.fields[details[0].node.name.value].type, details)
+        make = self.at_once.value(parent.fields[details[0].node.name.value].type, details)
         if arguments is None or make is None:
             return None
         return Part(key, parent, details, how.field, how.call, arguments, make)
@@ -261,24 +308,34 @@ class Compiler:
         return Hole(key, at_once, how if isinstance(how, Method) else None)
 
     def _complete(
-        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, indent: str
+        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, indent: str, path: str
     ) -> bool:
-        """Write what completes the variable in place, None included. False if it is not all plain."""
+        """Write what completes the variable in place, None included. False if it is not all plain.
+
+        `path` is the expression for the value's own, which only what defers evaluates.
+        """
         if isinstance(type_, GraphQLNonNull):
-            return self._complete_present(source, type_.of_type, details, name, indent)
+            return self._complete_present(source, type_.of_type, details, name, indent, path)
         source.add(f"{indent}if {name} is not None:")
-        return self._complete_present(source, type_, details, name, indent + "    ")
+        return self._complete_present(source, type_, details, name, indent + "    ", path)
 
     def _complete_present(
-        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str
+        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str, path: str
     ) -> bool:
         """The same where None is unexpected, which each of these finds by itself."""
         if isinstance(type_, GraphQLList):
             item, items = f"{name}_i", f"{name}_l"
             source.add(f"{indent}if {name}.__class__ is not list and {name}.__class__ is not tuple: raise Unexpected")
             source.add(f"{indent}{items} = []")
+            head, before = source.mark(), source.defers
             source.add(f"{indent}for {item} in {name}:")
-            whole = self._complete(source, type_.of_type, details, item, indent + "    ")
+            source.defers = False
+            of_item = f"P({name}_p, {name}_n, None)"
+            whole = self._complete(source, type_.of_type, details, item, indent + "    ", of_item)
+            if source.defers:
+                source.insert(head, f"{indent}{name}_p, {name}_n = {path}, -1")
+                source.insert(head + 2, f"{indent}    {name}_n += 1")
+            source.defers = source.defers or before
             source.add(f"{indent}    {items}.append({item})")
             source.add(f"{indent}{name} = {items}")
             return whole
@@ -291,18 +348,21 @@ class Compiler:
             selection = self.of_type(type_, details)
             if selection is None or selection.holes:
                 return False
-            source.add(f"{indent}{name} = {source.constant(selection.make)}({name}, w)")
+            source.call(source.constant(selection.make), [selection], name, indent, path)
             return True
-        return is_abstract_type(type_) and self._abstract(source, type_, details, name, indent)
+        return is_abstract_type(type_) and self._abstract(source, type_, details, name, indent, path)
 
-    def _abstract(self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str) -> bool:
-        makes = {}
+    def _abstract(
+        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str, path: str
+    ) -> bool:
+        selections = {}
         for class_, runtime_type in self._fields.runtime_types(type_).items():
             selection = self.of_type(runtime_type, details)
             if selection is None or selection.holes:
                 return False
-            makes[class_] = selection.make
-        source.add(f"{indent}{name} = {source.constant(makes)}[{name}.__class__]({name}, w)")
+            selections[class_] = selection
+        makes = source.constant({class_: selection.make for class_, selection in selections.items()})
+        source.call(f"{makes}[{name}.__class__]", [*selections.values()], name, indent, path)
         return True
 
     def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str) -> list[str]:
@@ -329,14 +389,29 @@ class Compiler:
 
 
 class Source:
-    """The lines of a function of an object `v` and a list `w`, and the constants that they name."""
+    """The lines of a function of an object `v`, lists `w` and `d` and a path `p`, and their constants.
+
+    `reads_together` says whether they add to `w`, and `defers` whether they add to `d`.
+    """
 
     def __init__(self) -> None:
+        self.reads_together = False
+        self.defers = False
         self._lines: list[str] = []
-        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead}
+        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead, "P": Path}
 
     def add(self, line: str) -> None:
         self._lines.append(line)
+
+    def insert(self, place: int, line: str) -> None:
+        self._lines.insert(place, line)
+
+    def call(self, make: str, selections: Iterable[Selection], name: str, indent: str, path: str) -> None:
+        """Complete the variable by what was made of one of these selections. Only what defers is told the path."""
+        defers = any(each.defers for each in selections)
+        self.reads_together = self.reads_together or any(each.reads_together for each in selections)
+        self.defers = self.defers or defers
+        self.add(f"{indent}{name} = {make}({name}, w, d, {path if defers else None})")
 
     def extend(self, lines: Any) -> None:
         self._lines.extend(lines)
@@ -353,7 +428,7 @@ class Source:
         del self._lines[mark:]
 
     def function(self, last: list[str]) -> Make:
-        exec(_code("\n".join(["def make(v, w):", *self._lines, *last])), self._constants)  # noqa: S102
+        exec(_code("\n".join(["def make(v, w, d, p):", *self._lines, *last])), self._constants)  # noqa: S102
         made: Make = self._constants["make"]
         return made
 

@@ -16,16 +16,17 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
+    OperationType,
     is_abstract_type,
     is_object_type,
 )
 from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
-from graphql.execution.executor import CollectedErrors
 from graphql.pyutils import Path
 from graphql.pyutils.gather_with_cancel import gather_with_cancel
-from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 from schema.compilation import Compiler, Make, NotRead, Part, Selection, Waiting, share_a_part
+from schema.deferral import Deferred, Fragment
+from schema.delivery import Batch, DeliveringExecutor
 from schema.plain_fields import Method
 from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
 from schema.straight import Answered
@@ -33,12 +34,13 @@ from schema.straight import Answered
 _SEEN: Any = object()
 
 
-class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
+class PlanExecutor(DeliveringExecutor):
     """Executes one operation. It is graphql-core's executor alone until it is given the plans of its document."""
 
     _plans: Plans | None = None
     _known: Known
-    _compiler: Compiler
+    _ready: bool
+    _together: bool
     _answered: Answered | None = None
 
     def take(self, answered: Answered) -> None:
@@ -53,7 +55,7 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
 
     def _take_plans(self, plans: Plans, *, ready: bool, together: bool) -> None:
         self._known = plans.under(self.variable_values.coerced, ready=ready, together=together)
-        self._compiler = Compiler(plans.fields, self.collect_subfields, ready=ready, together=together)
+        self._ready, self._together = ready, together
         self._of_group: dict[int, tuple[GroupedFieldSet, Selection | None]] = {}
 
     def complete_value(
@@ -74,22 +76,24 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         ):
             plan = self._plan(plans, return_type, field_details_list, result)
             made, waiting = None, _nothing()
+            deferred: list[Deferred] = []
             if isinstance(plan, Selection):
-                if not plan.holes or (position_context is None and not _is_deferred(field_details_list)):
-                    made = self._make(plans, plan.make, result, waiting)
+                if not plan.holes or (position_context is None and field_details_list[0].defer_usage is None):
+                    made = self._make(plans, plan.make, result, waiting, deferred, path)
                     if made is not None and plan.holes:
                         if not waiting:
                             return self._filled(plan, result, path, made, None, None)
                         made = None  # what is read together below comes to its own plan from graphql-core
             elif plan is not None:
-                made = self._make(plans, plan, result, waiting)
+                made = self._make(plans, plan, result, waiting, deferred, path)
             if made is not None:
+                batch = self.defer(deferred, path) if deferred else None
                 if not waiting:
                     return made
                 again = partial(
                     super().complete_value, return_type, field_details_list, info, path, result, position_context
                 )
-                return self._read_together(plans, made, waiting, path, again)
+                return self._read_together(plans, made, waiting, path, again, batch)
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
     def execute_fields(
@@ -103,16 +107,16 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         plans = self._plans
         # Without deferred parts, `complete_value` has already tried.
         if plans is not None and position_context is not None and path is not None:
-            selection = self._group(parent_type, grouped_field_set)
+            selection = self._group(plans, parent_type, grouped_field_set)
             if selection is not None:
-                made = self._make(plans, selection.make, source_value, waiting := _nothing())
+                made = self._make(plans, selection.make, source_value, waiting := _nothing(), [], None)
                 if made is not None and not (waiting and selection.holes):
                     if not waiting:
                         return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
                     again = partial(
                         super().execute_fields, parent_type, source_value, path, grouped_field_set, position_context
                     )
-                    return self._read_together(plans, made, waiting, path, again)
+                    return self._read_together(plans, made, waiting, path, again, None)
         return super().execute_fields(parent_type, source_value, path, grouped_field_set, position_context)
 
     def execute_field(
@@ -131,22 +135,33 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             field.type, field_details_list, info, path, self._answered(), position_context
         )
 
-    def create_sub_executor(self, defer_usage_set: Any = None) -> Any:
-        """graphql-core's way with `copy`, which takes three times as long, and is done for each deferred part."""
-        made = self.__class__.__new__(self.__class__)
-        made.__dict__.update(self.__dict__)
-        made.defer_usage_set = defer_usage_set
-        made.collected_errors = CollectedErrors()
-        made.groups, made.tasks, made.streams = [], [], []
-        return made
+    def complete_fragment(
+        self, fragment: Fragment, sources: list[Any], path: Path
+    ) -> Awaitable[list[Any] | None] | list[Any] | None:
+        plans = self._plans
+        if plans is None:
+            return None
 
-    def _make(self, plans: Plans, make: Make, value: Any, waiting: Waiting) -> Any:
+        def make(sources: list[Any], waiting: Waiting, deferred: list[Deferred], path: Path | None) -> list[Any]:
+            return [fragment.make(source, waiting, deferred, path) for source in sources]
+
+        made: list[Any] | None = self._make(plans, make, sources, waiting := _nothing(), [], None)
+        return self._completed_together(plans, made, waiting, path) if made is not None and waiting else made
+
+    async def _completed_together(
+        self, plans: Plans, made: list[Any], waiting: Waiting, path: Path
+    ) -> list[Any] | None:
+        return made if await self._is_read(plans, waiting, path) else None
+
+    def _make(
+        self, plans: Plans, make: Make, value: Any, waiting: Waiting, deferred: list[Deferred], path: Path | None
+    ) -> Any:
         """What the plan makes of the value; None where it is abandoned."""
         try:
-            made = make(value, waiting)
+            made = make(value, waiting, deferred, path)
         except NotRead:
             # What is below gets plans that leave such fields to their methods, and so does the rest of the operation.
-            self._take_plans(plans, ready=False, together=self._compiler.together)
+            self._take_plans(plans, ready=False, together=self._together)
             return None
         except Exception:
             plans.abandoned += 1
@@ -155,20 +170,32 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         return made
 
     async def _read_together(
-        self, plans: Plans, made: Any, waiting: Waiting, path: Path, again: Callable[[], Any]
+        self, plans: Plans, made: Any, waiting: Waiting, path: Path, again: Callable[[], Any], batch: Batch | None
     ) -> Any:
         """What was made, with the fields that are read together; what `again` answers where the plan is abandoned."""
+        if await self._is_read(plans, waiting, path):
+            return made
+        result = again() if batch is None else self.instead_of(batch, again)
+        return await result if self.is_awaitable(result) else result
+
+    async def _is_read(self, plans: Plans, waiting: Waiting, path: Path) -> bool:
+        """Fill in all that waits. False where that fails, and the plan is abandoned."""
         try:
             while waiting:
                 waiting = await self._read(waiting, path)
-        except Exception:
-            plans.abandoned += 1
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # It is something that others wait for as well that was cancelled.
+        except Exception:  # noqa: S110 - graphql-core meets it again
+            pass
         else:
-            return made
+            return True
+        plans.abandoned += 1
         # Each object by itself now, and whatever of the operation is still to come.
         self._take_plans(plans, ready=False, together=False)
-        result = again()
-        return await result if self.is_awaitable(result) else result
+        return False
 
     async def _read(self, waiting: Waiting, path: Path) -> Waiting:
         """Fill in what waits. What is to be read together below that waits then."""
@@ -180,7 +207,7 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
         below: Waiting = []
         for (part, group), found in zip(groups.items(), values, strict=True):
             for (_, made), value in zip(group, found, strict=True):
-                made[part.key] = part.make(value, below)
+                made[part.key] = part.make(value, below, [], None)
         return below
 
     def _values(self, part: Part, sources: list[Any], path: Path) -> Awaitable[list[Any]]:
@@ -200,6 +227,9 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             key: Key = (id(type_), id(details[0].node))
         else:
             key = (id(type_), *[id(each.node) for each in details])
+        defers = details[0].defer_usage is None and self._may_defer()
+        if not defers:
+            key = (_SEEN, *key)  # the same nodes may stand elsewhere as well
         try:
             plan = self._known[key]
         except KeyError:
@@ -208,17 +238,24 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             return None
         if plan is not _SEEN:
             return plan
-        compiler = self._compiler
+        compiler = self._compiler(plans, defers=defers)
         plan = compiler.of_type(type_, details) if is_object_type(type_) else compiler.value(type_, details)
         self._remember(key, plan)
         return plan
+
+    def _may_defer(self) -> bool:
+        """What is deferred already, and subscriptions, are graphql-core's to cut up, or to refuse."""
+        return self.defer_usage_set is None and self.operation.operation is not OperationType.SUBSCRIPTION
+
+    def _compiler(self, plans: Plans, *, defers: bool) -> Compiler:
+        return Compiler(plans.fields, self.collect_subfields, ready=self._ready, together=self._together, defers=defers)
 
     def _remember(self, key: Key, plan: Plan | None) -> None:
         if len(self._known) >= MOST_PLANS:
             self._known.clear()
         self._known[key] = plan
 
-    def _group(self, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection | None:
+    def _group(self, plans: Plans, type_: GraphQLObjectType, grouped: GroupedFieldSet) -> Selection | None:
         """The selection of a part of a deferred selection set, which only this executor can tell apart."""
         found = self._of_group.get(id(grouped))
         if found is None:
@@ -231,7 +268,7 @@ class PlanExecutor(StrawberryGraphQLCoreExecutionContext):
             )
             selection: Any = self._known.get(key, _SEEN)
             if selection is _SEEN:
-                selection = self._compiler.of_fields(type_, grouped)
+                selection = self._compiler(plans, defers=False).of_fields(type_, grouped)
                 self._remember(key, selection)
             found = self._of_group[id(grouped)] = (grouped, selection)
         return found[1]
@@ -314,7 +351,3 @@ async def _awaited(made: dict[str, Any], waiting: list[str]) -> dict[str, Any]:
     else:
         made.update(zip(waiting, await gather_with_cancel(*(made[key] for key in waiting)), strict=True))
     return made
-
-
-def _is_deferred(details: FieldDetailsList) -> bool:
-    return any(each.defer_usage is not None for each in details)

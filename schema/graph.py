@@ -17,7 +17,7 @@ from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
 from schema.rows import Column, Row
-from schema.selection import MOST_MENTIONED, mentioned, mentioned_in, selected
+from schema.selection import MOST_MENTIONED, mentioned, mentioned_at_once, mentioned_in, selected
 from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import AgentProtocol, DeliveryMethod, delivery_method
 from services.agents import COLUMN_NAMES as AGENT_COLUMNS
@@ -458,17 +458,18 @@ def reading_of(info: Info, *, listed: bool = False) -> Reading:
     """What has to be read of schedules, and along with them, for what is selected below the current field."""
     names = mentioned(info._raw_info)
     total = listed and "totalCount" in names and "totalCount" in selected(info._raw_info)
-    return _reading(names, mentioned_in(info._raw_info, "agent"), total=total)
+    return _reading(names, mentioned_at_once(info._raw_info), mentioned_in(info._raw_info, "agent"), total=total)
 
 
 @lru_cache(maxsize=MOST_MENTIONED)
-def _reading(names: frozenset[str], of_agent: frozenset[str], *, total: bool) -> Reading:
+def _reading(names: frozenset[str], at_once: frozenset[str], of_agent: frozenset[str], *, total: bool) -> Reading:
     return Reading(
         parts=frozenset(part for part, fields in PART_FIELDS.items() if not fields.isdisjoint(names)),
         agent=not AGENT_FIELDS.isdisjoint(names),
         whole_agent=not of_agent <= NAMING_FIELDS,
         last_run="lastRun" in names,
-        skips=not SKIP_FIELDS.isdisjoint(names),
+        # Deferred, they are read with what else is deferred, and the first part does not wait for them.
+        skips=not SKIP_FIELDS.isdisjoint(at_once),
         total=total,
     )
 

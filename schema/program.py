@@ -13,8 +13,10 @@ from graphql import (
 )
 from graphql.execution.collect_fields import FragmentDetails
 from graphql.execution.values import VariableValues
+from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
+from schema.deferral import Deferred
 from schema.execution import PlanExecutor
 from schema.only_field import OnlyField, only_field
 from schema.plans import Known, Plans
@@ -53,7 +55,12 @@ class Program:
             executor.take(answered)
             return executor.execute_operation()
 
-        return Straight(only, self.plans, known, values, context, extensions, execute)
+        def respond(data: dict[str, Any], deferred: list[Deferred], path: Path) -> Any:
+            executor = self._executor(context, values, extensions)
+            executor.defer(deferred, path)
+            return executor.build_response(data)
+
+        return Straight(only, self.plans, known, values, context, extensions, execute, respond)
 
     def executor(
         self, context: Any, variables: dict[str, Any], extensions: dict[str, Any], *, max_errors: int

@@ -7,6 +7,7 @@ from graphql import (
     BooleanValueNode,
     FieldNode,
     FragmentSpreadNode,
+    GraphQLDeferDirective,
     GraphQLResolveInfo,
     InlineFragmentNode,
     OperationDefinitionNode,
@@ -45,6 +46,16 @@ def mentioned(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
     return _below(info, info.field_nodes)
 
 
+def mentioned_at_once(info: GraphQLResolveInfo[Any]) -> frozenset[str]:
+    """The same without the names that stand in deferred fragments only."""
+    key: Key = (*[id(node) for node in info.field_nodes], "@defer")
+    known = _mentioned.get(key)
+    if known is None:
+        at_once = _fields_below(info, info.field_nodes, deferred=False)
+        known = _keep(key, info.field_nodes, {node.name.value for node in at_once})
+    return known[1]
+
+
 def mentioned_in(info: GraphQLResolveInfo[Any], name: str) -> frozenset[str]:
     """The same below the fields of one name that are below the current one."""
     key: Key = (*[id(node) for node in info.field_nodes], name)
@@ -70,11 +81,16 @@ def _keep(key: Key, nodes: Sequence[Node], names: set[str]) -> tuple[Sequence[No
     return known
 
 
-def _fields_below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> Iterator[FieldNode]:
+def _fields_below(
+    info: GraphQLResolveInfo[Any], nodes: Sequence[Node], *, deferred: bool = True
+) -> Iterator[FieldNode]:
+    """Those in fragments that are always `deferred` only if these are wanted."""
     waiting = [each for node in nodes if (each := node.selection_set) is not None]
     seen: set[str] = set()
     while waiting:
         for node in waiting.pop().selections:
+            if not deferred and _is_deferred(node):
+                continue
             if isinstance(node, FieldNode):
                 yield node
             if isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
@@ -82,6 +98,15 @@ def _fields_below(info: GraphQLResolveInfo[Any], nodes: Sequence[Node]) -> Itera
             elif isinstance(node, FragmentSpreadNode) and node.name.value not in seen:
                 seen.add(node.name.value)
                 waiting.append(info.fragments[node.name.value].selection_set)
+
+
+def _is_deferred(node: SelectionNode) -> bool:
+    """Whether it is deferred whatever the variables are."""
+    for directive in node.directives or ():
+        if directive.name.value == GraphQLDeferDirective.name:
+            conditions = (each.value for each in directive.arguments or () if each.name.value == "if")
+            return all(isinstance(value, BooleanValueNode) and value.value for value in conditions)
+    return False
 
 
 def _names(info: GraphQLResolveInfo[Any], waiting: list[SelectionSetNode]) -> set[str]:

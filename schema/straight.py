@@ -12,9 +12,11 @@ from typing import Any
 
 from graphql import ExecutionResult
 from graphql.execution.values import VariableValues
+from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
 from schema.compilation import Make, Selection, Waiting
+from schema.deferral import Deferred
 from schema.only_field import OnlyField
 from schema.plans import Known, Plan, Plans
 
@@ -36,8 +38,12 @@ class Straight:
         context: Any,
         extensions: dict[str, Any],
         execute: Callable[[Answered], Any],
+        respond: Callable[[dict[str, Any], list[Deferred], Path], Any],
     ) -> None:
-        """`execute` is graphql-core's way, but for the call of the field, which has answered."""
+        """`execute` is graphql-core's way, but for the call of the field, which has answered.
+
+        `respond` makes the response of data in which something is deferred, below a path.
+        """
         self._only = only
         self._plans = plans
         self._known = known
@@ -45,6 +51,7 @@ class Straight:
         self._context = context
         self._extensions = extensions
         self._execute = execute
+        self._respond = respond
 
     async def execute_operation(self) -> Any:
         """The result, or those of incremental delivery."""
@@ -57,14 +64,16 @@ class Straight:
         except Exception as error:
             answered = _raising(error)
         else:
-            made = self._made(value) if value is not None else None
+            deferred: list[Deferred] = []
+            made = self._made(value, deferred) if value is not None else None
             if made is not None or (value is None and only.is_nullable):
-                return ExecutionResult({only.key: made}, None)
+                data = {only.key: made}
+                return self._respond(data, deferred, only.path) if deferred else ExecutionResult(data, None)
             answered = _returning(value)
         result = self._execute(answered)
         return await result if optimized_is_awaitable(result) else result
 
-    def _made(self, value: Any) -> Any:
+    def _made(self, value: Any, deferred: list[Deferred]) -> Any:
         """What the plan makes of the value; None where there is none, and where it is abandoned."""
         only = self._only
         type_ = only.type
@@ -75,7 +84,7 @@ class Straight:
             return None
         waiting: Waiting = []
         try:
-            made = make(value, waiting)
+            made = make(value, waiting, deferred, only.path)
         except Exception:
             return None
         if waiting:

@@ -11,8 +11,12 @@ from typing import Any
 
 import orjson
 from graphql import GraphQLError
-from graphql.execution import InitialIncrementalExecutionResult, SubsequentIncrementalExecutionResult
-from graphql.execution.types import CompletedResult, IncrementalResult, PendingResult
+from graphql.execution import (
+    IncrementalDeferResult,
+    InitialIncrementalExecutionResult,
+    SubsequentIncrementalExecutionResult,
+)
+from graphql.execution.types import CompletedResult, FormattedPendingResult, IncrementalResult, PendingResult
 
 from nextfire.transport.masking import JsonError, field_errors
 from schema.scalars import show_time
@@ -76,7 +80,7 @@ class IncrementalFrames:
     """Writes the parts of one result, and remembers which are still to come."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, PendingResult] = {}
+        self._pending: dict[str, FormattedPendingResult] = {}
 
     def initial(self, result: InitialIncrementalExecutionResult) -> Payload:
         """The first part."""
@@ -102,23 +106,28 @@ class IncrementalFrames:
         self._pending.clear()
         return {"hasNext": False, "completed": completed}
 
-    def _announce(self, pending: list[PendingResult]) -> list[Any]:
-        self._pending.update((announced.id, announced) for announced in pending)
-        return [announced.formatted for announced in pending]
+    def _announce(self, pending: list[PendingResult]) -> list[FormattedPendingResult]:
+        announced = [each.formatted for each in pending]
+        for each in announced:
+            self._pending[each["id"]] = each
+        return announced
 
     def _part(self, part: IncrementalResult) -> Payload:
         announced = self._pending[part.id]
-        sub_path = list(part.sub_path or [])
-        payload: Payload = {"id": part.id, "path": [*announced.path, *sub_path]}
-        if sub_path:
-            payload["subPath"] = sub_path
-        if announced.label is not None:
-            payload["label"] = announced.label
+        payload: Payload = {"id": part.id, "path": announced["path"]}
+        if part.sub_path:
+            payload["path"] = [*announced["path"], *part.sub_path]
+            payload["subPath"] = part.sub_path
+        if "label" in announced:
+            payload["label"] = announced["label"]
         if part.errors:
             payload["errors"] = field_errors(part.errors)
-        return payload | {"data": part.data} if hasattr(part, "data") else payload | {"items": part.items}
+        if isinstance(part, IncrementalDeferResult):
+            payload["data"] = part.data
+        else:
+            payload["items"] = part.items
+        return payload
 
     def _completion(self, done: CompletedResult) -> Payload:
         self._pending.pop(done.id, None)
-        errors = {"errors": field_errors(done.errors)} if done.errors else {}
-        return {"id": done.id, **errors}
+        return {"id": done.id, "errors": field_errors(done.errors)} if done.errors else {"id": done.id}

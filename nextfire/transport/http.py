@@ -112,7 +112,7 @@ class HTTPHandler:
         if isinstance(result, dict):
             status = PARTIAL_SUCCESS if "errors" in result else 200
             return self._single(result, answer.single, status)
-        return self._stream(result, cast("str", answer.stream))
+        return StreamedResponse(result, cast("str", answer.stream), self._bounds.heartbeat, first=await anext(result))
 
     async def _read(self, request: Request) -> GraphQLRequest:
         if request.method == "GET":

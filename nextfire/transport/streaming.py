@@ -72,7 +72,8 @@ class Told(Exception):
 class StreamedResponse(Response):
     """A stream of payloads. What produces them is closed when the client leaves, or the server stops.
 
-    It ends with the errors of what `watch` raises, as soon as that does.
+    `first` is a payload that is there already, and is written with the head of the answer. The stream ends with the
+    errors of what `watch` raises, as soon as that does.
     """
 
     def __init__(
@@ -81,9 +82,12 @@ class StreamedResponse(Response):
         media_type: str,
         heartbeat: timedelta,
         watch: Watch | None = None,
+        *,
+        first: Payload | None = None,
     ) -> None:
         self._format = _FORMATS[media_type]
         self._payloads = payloads
+        self._first = b"" if first is None else self._framed(first)
         self._heartbeat = heartbeat.total_seconds()
         self._watch = watch
         self._written_at = 0.0
@@ -100,7 +104,7 @@ class StreamedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._payloads):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            await self._write(send, self._format.begin)
+            await self._write(send, self._format.begin + self._first)
             if isinstance(self._payloads, Member):
                 self._payloads.write_by(partial(self._begin_telling, send))
             try:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from graphql import parse
+from graphql.execution import ExperimentalIncrementalExecutionResults
 from sqlalchemy import insert
 
 from nextfire.embedded import Temporal
@@ -51,21 +52,21 @@ async def running(database_url: str, temporal: Temporal) -> AsyncIterator[Stack]
         yield built
 
 
-async def page_of(running: Stack) -> list[Schedule]:
-    """Fifty schedules of five agents, applied and visible, each with a run."""
+async def page_of(running: Stack, size: int = SIZE) -> list[Schedule]:
+    """Schedules of five agents, applied and visible, each with a run."""
     agents = [await running.agent("http://127.0.0.1:9") for _ in range(5)]
-    made = [await running.schedule(agents[number % 5], YEARLY) for number in range(SIZE)]
+    made = [await running.schedule(agents[number % 5], YEARLY) for number in range(size)]
     await add_runs(running, {agent.id: agent for agent in agents}, made)
     ids = [schedule.id for schedule in made]
 
     async def visible() -> bool | None:
         listed = await running.base.clock.look_up(ids, timeout=PATIENT)
-        return True if len(listed) == SIZE else None
+        return True if len(listed) == size else None
 
     async def applied() -> list[Schedule] | None:
         found = await running.services.schedule_queries.get_many(OPEN_ACTOR, ids)
         in_sync = [each for each in found.values() if each.clock.status is ClockStatus.IN_SYNC]
-        return in_sync if len(in_sync) == SIZE else None
+        return in_sync if len(in_sync) == size else None
 
     await eventually(visible)
     return await eventually(applied)
@@ -193,6 +194,40 @@ async def test_a_live_page_by_plans_is_one_statement_and_one_call(running: Stack
     assert {node["live"]["status"] for node in data["schedules"]["nodes"]} == {"AVAILABLE"}
     assert all(node["live"]["nextFireAt"] == node["live"]["nextFires"][0] for node in data["schedules"]["nodes"])
     assert (clock.lists, clock.describes) == ([SIZE] * 3, 0)
+
+
+async def test_a_deferred_live_page_asks_temporal_once_and_after_its_first_part(running: Stack) -> None:
+    # given a document whose plans are there
+    await page_of(running, size=5)
+    clock = CountingClock(running.base.clock)
+    api = Api(running.services).swapped(live=LiveReader(clock, budget=PATIENT, shared_for=timedelta(0)))
+    parsed = parse(
+        "{ schedules { nodes { id ... @defer { live { status nextFireAt } runs(first: 2) { nodes { id } } } } } }"
+    )
+    program = Program(SCHEMA._schema, Plans(PlainFields(SCHEMA), parsed), parsed, operations(parsed)[0])
+
+    async def first_part() -> ExperimentalIncrementalExecutionResults:
+        executor: Any = program.executor(api.context(), {}, {}, max_errors=5)
+        result = await executor.execute_operation()
+        assert isinstance(result, ExperimentalIncrementalExecutionResults)
+        return result
+
+    for _ in range(3):
+        async for _part in (await first_part()).subsequent_results:
+            pass
+    clock.lists.clear()
+    # when
+    with statements(running.base.database) as sent:
+        result = await first_part()
+    # then
+    assert [each.path for each in result.initial_result.pending] == [["schedules", "nodes", n] for n in range(5)]
+    assert (len(sent), clock.lists) == (1, [])
+    assert "skipped_fires" not in sent[0]
+    with statements(running.base.database) as sent:
+        (part,) = [each async for each in result.subsequent_results]
+    entries: Any = part.incremental
+    assert [each.data["live"]["status"] for each in entries] == ["AVAILABLE"] * 5
+    assert (len(sent), clock.lists, clock.describes) == (2, [5], 0)  # the skips, and the runs
 
 
 async def test_the_last_runs_of_a_page_are_one_statement(running: Stack) -> None:

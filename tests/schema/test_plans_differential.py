@@ -1,5 +1,5 @@
 """With plans and without, answers and errors are the same, to the letter: for every document of the repository, and for
-drawn ones, of which `make plans` runs 5,000."""
+drawn ones, of which `make plans` runs 5,000. What is deferred may come in other payloads, with the same in them."""
 
 import os
 from typing import Any
@@ -23,6 +23,10 @@ pytestmark = pytest.mark.filterwarnings(
 CASES = int(os.environ.get("NEXTFIRE_PLAN_CASES", "150"))
 ODD = (0.0, 0.02, 0.08)
 """Which shares of the values are not what their field promises."""
+COMPILED = frozenset(
+    {"box", "boxes", "inner", "label", "tag", "flag", "upper", "note", "known", "text", "loud", "following"}
+)
+"""Fields below which all that is deferred has plans of its own."""
 
 
 @pytest.mark.parametrize("odd", ODD)
@@ -44,11 +48,22 @@ async def test_drawn_documents_over_what_must_not_be(odd: float) -> None:
     assert comparison.abandoned > 0
 
 
-async def compare(comparison: Comparison, schema: Any, contexts: Any) -> int:
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("names", [None, COMPILED])
+async def test_drawn_documents_that_defer_a_lot(odd: float, names: frozenset[str] | None) -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    ran = await compare(comparison, schema._schema, lambda seed: (seed, odd), fragments=0.2, deferred=0.5, names=names)
+    assert comparison.in_parts > ran
+    # nearly all come in the same payloads, too
+    assert comparison.other_payloads < comparison.in_parts / 5
+
+
+async def compare(comparison: Comparison, schema: Any, contexts: Any, **drawing: Any) -> int:
     """How many of a sixth of the cases were documents, all answered the same."""
     ran = 0
     for seed in range(CASES // 6):
-        draw = Draw(schema, seed)
+        draw = Draw(schema, seed, **drawing)
         document = parse(draw.document())
         if validate(schema, document):  # two mentions of a name that do not go together
             continue

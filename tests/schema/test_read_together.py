@@ -73,10 +73,23 @@ class Item:
 
 
 @strawberry.type
+class Shelf:
+    items: list[Item]
+
+    @strawberry.field
+    async def label(self) -> str:
+        return "books"
+
+
+@strawberry.type
 class Query:
     @strawberry.field
     def items(self) -> list[Item | None]:
         return [Item(name=name) for name in "abc"]
+
+    @strawberry.field
+    def shelf(self) -> Shelf:
+        return Shelf(items=[Item(name=name) for name in "abc"])
 
 
 SCHEMA = strawberry.Schema(query=Query, config=StrawberryConfig(enable_experimental_incremental_execution=True))
@@ -101,6 +114,14 @@ async def asked(text: str, calls: Calls, variables: dict[str, Any] | None = None
     ],
 )
 async def test_one_call_for_all(text: str) -> None:
+    calls = Calls()
+    answer = await asked(text, calls)
+    assert (calls.together, calls.alone) == ([3], 0)
+    assert [answer] == await Comparison(SCHEMA).run(parse(text), {}, Calls())
+
+
+async def test_one_call_below_what_has_a_field_of_its_own_to_wait_for() -> None:
+    text = "{ shelf { label items { price { amount } } } }"
     calls = Calls()
     answer = await asked(text, calls)
     assert (calls.together, calls.alone) == ([3], 0)
@@ -148,7 +169,8 @@ async def test_what_no_object_knows_is_asked_of_its_method() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [documents.PAGE, documents.LIVE_PAGE, documents.LAST_RUN_PAGE, documents.LAST_THREE_PAGE]
+    "text",
+    [documents.PAGE, documents.LIVE_PAGE, documents.DEFERRED_PAGE, documents.LAST_RUN_PAGE, documents.LAST_THREE_PAGE],
 )
 def test_a_whole_page_is_one_plan(text: str) -> None:
     schema = build_schema(schedules=True)
@@ -157,7 +179,8 @@ def test_a_whole_page_is_one_plan(text: str) -> None:
     executor = program.executor(None, {"first": 50}, {}, max_errors=5)
     assert not isinstance(executor, list)
     page: Any = operations(document)[0].selection_set.selections[0]
-    compiler = Compiler(PlainFields(schema), executor.collect_subfields, ready=True, together=True)
+    compiler = Compiler(PlainFields(schema), executor.collect_subfields, ready=True, together=True, defers=True)
     selection = compiler.of_type(schema._schema.type_map["ScheduleConnection"], [FieldDetails(page, None)])  # type: ignore[arg-type]
     assert isinstance(selection, Selection)
     assert selection.holes == ()
+    assert selection.defers == ("@defer" in text)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.websockets import WebSocket
 from strawberry.schema.config import StrawberryConfig
 
+from schema.fields import resolved
 from services.errors import CursorExpired, InvalidInput, Issue, NextfireError, Unavailable
 
 SECRET = "postgres://user:hunter2@db/secret"
@@ -71,6 +72,25 @@ class Choice:
     right: strawberry.Maybe[int]
 
 
+async def _held_together(info: strawberry.Info[ToyContext, None], leaves: list[Leaf]) -> list[str]:
+    released = await _released(info.context)
+    return [f"{released} {leaf.name}" for leaf in leaves]
+
+
+async def _broken_together(info: strawberry.Info[ToyContext, None], leaves: list[Leaf]) -> list[str]:
+    info.context.calls.append(f"{len(leaves)} together")
+    raise RuntimeError(SECRET)
+
+
+async def _released(context: ToyContext) -> str:
+    context.begun.set()
+    try:
+        await context.release.wait()
+    finally:
+        context.closed.set()
+    return "released"
+
+
 @strawberry.type
 class Leaf:
     name: str
@@ -97,12 +117,17 @@ class Leaf:
 
     @strawberry.field
     async def held(self, info: strawberry.Info[ToyContext, None]) -> str:
-        info.context.begun.set()
-        try:
-            await info.context.release.wait()
-        finally:
-            info.context.closed.set()
-        return "released"
+        return await _released(info.context)
+
+    @resolved("Read for all leaves at once.", together=_held_together)
+    async def held_together(self, info: strawberry.Info[ToyContext, None]) -> str:
+        return (await _held_together(info, [self]))[0]
+
+    @resolved("Not to be read for all at once, and of the second not at all.", together=_broken_together)
+    async def broken_together(self) -> str:
+        if self.name == "1":
+            raise RuntimeError(SECRET)
+        return f"read {self.name}"
 
     @strawberry.field
     def leaf(self) -> Leaf:

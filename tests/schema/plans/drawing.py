@@ -45,10 +45,25 @@ def input_value(type_: Any) -> Any:
 
 
 class Draw:
-    """One document from one seed; `variables` are the values for it."""
+    """One document from one seed; `variables` are the values for it.
 
-    def __init__(self, schema: GraphQLSchema, seed: int) -> None:
+    `fragments` is the share of fragments among what is selected, and `deferred` that of those that are deferred. With
+    `names`, no other fields are selected.
+    """
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        seed: int,
+        *,
+        fragments: float = 0.12,
+        deferred: float = 0.2,
+        names: frozenset[str] | None = None,
+    ) -> None:
         self._schema = schema
+        self._share_of_fragments = fragments
+        self._share_of_deferred = deferred
+        self._names = names
         self._random = Random(seed)
         self._fragments: list[str] = []
         self._labels = 0
@@ -75,13 +90,15 @@ class Draw:
         self._left -= 1
         if self._left < 0:
             return "__typename"
-        if self._chance(0.12) or isinstance(type_, GraphQLUnionType):
+        if self._chance(self._share_of_fragments) or isinstance(type_, GraphQLUnionType):
             if self._chance(0.15):
                 return "__typename"
             return self._fragment(type_, depth)
         if self._chance(0.08):
             return "__typename" if self._chance(0.5) else "kind: __typename"
         fields = [f for f in type_.fields.items() if depth > 1 or is_leaf_type(get_named_type(f[1].type))]
+        if self._names is not None:
+            fields = [each for each in fields if each[0] in self._names]
         if not fields:
             return "__typename"
         # Objects lead further, so they are drawn more often than there are of them.
@@ -118,7 +135,7 @@ class Draw:
         return f" @{self._random.choice(['skip', 'include'])}(if: {self._boolean()})"
 
     def _defer(self) -> str:
-        if not self._chance(0.2):
+        if not self._chance(self._share_of_deferred):
             return ""
         self._labels += 1
         condition = f", if: {self._boolean()}" if self._chance(0.3) else ""

@@ -39,6 +39,13 @@ class Awaited:
         return "awaited"
 
 
+class Thing:
+    """Of no use to any field. What a bare object says of itself differs each time."""
+
+    def __repr__(self) -> str:
+        return "a thing"
+
+
 class Duck:
     """Not of the schema, but with all attributes that are asked for."""
 
@@ -198,7 +205,7 @@ class Made:
             return GraphQLError("coded", extensions={"code": "CODED"})
         if kind == 6:
             return strawberry.cast(Dog, self.cat(0))
-        return [2**31, "7", True, 1.5, ("a",), range(2), object(), float("nan")][self.random.randint(0, 7)]
+        return [2**31, "7", True, 1.5, ("a",), range(2), Thing(), float("nan")][self.random.randint(0, 7)]
 
     def maybe(self, make: Any, *arguments: Any) -> Any:
         return None if self.random.random() < 0.3 else self.some(make, *arguments)
