@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
-from sqlalchemy import Select, and_, func, select, tuple_
+from sqlalchemy import Select, and_, select, tuple_
 
 from services import keyset
 from services import schedule_statements as statements
@@ -18,7 +18,7 @@ from services.run import Run
 from services.run_rows import run_of
 from services.schedule import ChangeKind, Schedule
 from services.schedule_statements import WHOLE, Reading, ScheduleFilter
-from services.tables import schedule_revisions, schedules, skipped_fires
+from services.tables import schedule_revisions, schedules
 
 BESIDE = ("skippedFires", "creator")
 """What a revision may tell of that is no part of the definition."""
@@ -99,20 +99,10 @@ class ScheduleQueries:
 
     async def skipped_of(self, actor: Actor, schedule_ids: list[UUID]) -> dict[UUID, tuple[datetime, ...]]:
         """The fires to come that someone asked to skip."""
-        query = (
-            select(skipped_fires.c.schedule_id, skipped_fires.c.fire_at)
-            .join(schedules, schedules.c.id == skipped_fires.c.schedule_id)
-            .where(
-                schedules.c.account_id == actor.account_id,
-                skipped_fires.c.schedule_id.in_(schedule_ids),
-                skipped_fires.c.fire_at > func.now(),
-            )
-            .order_by(skipped_fires.c.fire_at)
-        )
         found: dict[UUID, tuple[datetime, ...]] = dict.fromkeys(schedule_ids, ())
-        async with self._database.read() as connection:
-            for row in await connection.execute(query):
-                found[row.schedule_id] += (row.fire_at,)
+        values = {"account_id": actor.account_id, "ids": schedule_ids}
+        for row in await self._reads.rows(statements.skipped(), values):
+            found[row["schedule_id"]] += (row["fire_at"],)
         return found
 
     async def matching(self, actor: Actor, filter: ScheduleFilter, ids: list[UUID]) -> dict[UUID, Schedule]:

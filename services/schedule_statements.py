@@ -145,6 +145,15 @@ def count(names: frozenset[str], wanted: frozenset[ScheduleState] | None) -> Sta
     return Statement(_count(names, wanted))
 
 
+@lru_cache(maxsize=1)
+def skipped() -> Statement:
+    """The fires to come of these schedules that someone asked to skip, the first one first."""
+    fire_at = skipped_fires.c.fire_at
+    query = select(skipped_fires.c.schedule_id, fire_at).join(schedules, schedules.c.id == skipped_fires.c.schedule_id)
+    query = query.where(_mine, _any("ids", skipped_fires.c.schedule_id), fire_at > func.now())
+    return Statement(query.order_by(fire_at))
+
+
 def _count(names: frozenset[str], wanted: frozenset[ScheduleState] | None) -> Select[Any]:
     return _where(select(func.count().label("total_count")).select_from(schedules), names, wanted)
 
