@@ -1,6 +1,7 @@
 """The command line: `nextfire dev|serve|worker|reconcile|audit|migrate|schema|secret-key|keys|documents`."""
 
 import gc
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -21,6 +22,9 @@ COMMANDS = {
 }
 """The module of `nextfire.commands` and the command in it."""
 
+DRAW = ("dev", "keys")
+"""The commands that draw with rich."""
+
 
 class Commands(click.Group):
     """Loads a command when it is called: to load them all costs more than most of them take to start."""
@@ -32,7 +36,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
-        with no_collection():
+        with no_collection(), nothing_drawn(unless=cmd_name in DRAW):
             command: click.Command = getattr(import_module(f"nextfire.commands.{module}"), name)
         return command
 
@@ -46,6 +50,20 @@ def no_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def nothing_drawn(*, unless: bool) -> Iterator[None]:
+    """For the block, rich is not to be had: structlog and httpx would load it, which is as much again as they are
+    themselves, for tracebacks and a command line that nobody is shown."""
+    if unless or "rich" in sys.modules:
+        yield
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]  # what the import system has for "cannot be imported"
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,21 +1,17 @@
 """How the API knows who is asking: one of the modes, as `NEXTFIRE_AUTH` says."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from ipaddress import IPv6Address, ip_address
 
-import httpx
 import structlog
 
 from nextfire.settings import AuthMode, Settings
-from nextfire.wiring import Foundation, in_background
+from nextfire.wiring import Foundation
 from services.api_keys import ApiKeys
 from services.authentication import Authenticator, OpenAuthenticator
-from services.issuer_keys import ALGORITHMS, TIMEOUT, IssuerKeys, url_issue
 from services.key_authentication import KeyAuthenticator
 from services.provider_authentication import ProviderAuthenticator
-from services.token_authentication import TokenAuthenticator, TokenRules
-from services.token_claims import ClaimMapping
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +37,11 @@ def checked_mode(settings: Settings) -> AuthMode:
             "Choose another NEXTFIRE_AUTH, or leave NEXTFIRE_HOST at 127.0.0.1. If something else keeps strangers "
             "away from the port, say so by NEXTFIRE_OPEN_TO_NETWORK=true."
         )
-    if mode is AuthMode.JWT and (issues := [*_jwt_issues(settings)]):
-        raise NotConfigured("\n".join(["NEXTFIRE_AUTH=jwt:", *(f"  {issue}" for issue in issues)]))
+    if mode is AuthMode.JWT:
+        from nextfire.token_mode import jwt_issues  # noqa: PLC0415 - PyJWT takes a while to load
+
+        if issues := [*jwt_issues(settings)]:
+            raise NotConfigured("\n".join(["NEXTFIRE_AUTH=jwt:", *(f"  {issue}" for issue in issues)]))
     return mode
 
 
@@ -53,20 +52,6 @@ def chosen_mode(settings: Settings) -> AuthMode:
     if settings.auth is AuthMode.PROVIDER and settings.provider_url is None:
         raise NotConfigured("NEXTFIRE_AUTH=provider: NEXTFIRE_PROVIDER_URL must say where the provider is")
     return settings.auth
-
-
-def _jwt_issues(settings: Settings) -> Iterator[str]:
-    if settings.jwt_issuer is None:
-        yield "NEXTFIRE_JWT_ISSUER must name the issuer, as it stands in the claim iss of its tokens"
-    elif issue := url_issue(settings.jwt_issuer):
-        yield f"NEXTFIRE_JWT_ISSUER {issue}"
-    if settings.jwt_jwks_url is not None and (issue := url_issue(settings.jwt_jwks_url)):
-        yield f"NEXTFIRE_JWT_JWKS_URL {issue}"
-    if not settings.jwt_audience:
-        yield "NEXTFIRE_JWT_AUDIENCE must name this API, as it stands in the claim aud of the tokens for it"
-    unknown = [each for each in settings.jwt_algorithms if each not in ALGORITHMS]
-    if unknown or not settings.jwt_algorithms:
-        yield f"NEXTFIRE_JWT_ALGORITHMS must be some of {', '.join(ALGORITHMS)}"
 
 
 def is_loopback(host: str) -> bool:
@@ -98,31 +83,7 @@ async def authenticator(settings: Settings, base: Foundation) -> AsyncIterator[A
     elif base.authority.provider is not None:
         yield ProviderAuthenticator(base.authority.provider)
     else:
-        async with httpx.AsyncClient(timeout=TIMEOUT.total_seconds()) as http:
-            keys = issuer_keys(settings, http)
-            async with in_background(keys.run()):
-                yield TokenAuthenticator(keys, token_rules(settings), claim_mapping(settings))
+        from nextfire.token_mode import token_authenticator  # noqa: PLC0415 - as above
 
-
-def issuer_keys(settings: Settings, http: httpx.AsyncClient) -> IssuerKeys:
-    return IssuerKeys(
-        http, settings.jwt_issuer or "", algorithms=settings.jwt_algorithms, jwks_url=settings.jwt_jwks_url
-    )
-
-
-def token_rules(settings: Settings) -> TokenRules:
-    return TokenRules(settings.jwt_issuer or "", settings.jwt_audience, settings.jwt_algorithms)
-
-
-def claim_mapping(settings: Settings) -> ClaimMapping:
-    plain = ClaimMapping()
-    return ClaimMapping(
-        account=settings.jwt_account_claim,
-        fixed_account=settings.jwt_account,
-        subject=settings.jwt_subject_claim,
-        type=settings.jwt_type_claim,
-        service_accounts=settings.jwt_service_accounts,
-        role=settings.jwt_role_claim,
-        roles=settings.jwt_roles or plain.roles,
-        default_role=settings.jwt_default_role,
-    )
+        async with token_authenticator(settings) as known:
+            yield known

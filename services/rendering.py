@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import acp
+from services import acp_requests as acp
 from services.agent import Agent
 from services.run import RunTrigger, run_id, task_name
 from services.schedule import InitialInput

@@ -163,3 +163,14 @@ def test_without_the_flag_the_schedule_part_is_absent(database_url: str, tempora
         names = {each["name"] for each in running.ask("{ __schema { types { name } } }")["data"]["__schema"]["types"]}
         assert "Agent" in names
         assert not {name for name in names if "Schedule" in name}
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_a_command_loads_nothing_that_only_others_use(command: str) -> None:
+    # given a process that has loaded nothing yet
+    load = f"import sys; from nextfire.__main__ import main; main.get_command(None, {command!r}); print(*sys.modules)"
+    # when it loads a command
+    loaded = subprocess.run([sys.executable, "-c", load], capture_output=True, text=True, check=True).stdout.split()
+    # then it has all of that command, and neither what draws tables nor what verifies tokens
+    assert f"nextfire.commands.{command}" in loaded
+    assert {"rich", "rich.console", "jwt", "nextfire.dev"}.isdisjoint(loaded)

@@ -12,8 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from nextfire.app import create_app
-from nextfire.authentication import NotConfigured, checked_mode, claim_mapping, token_rules
+from nextfire.authentication import NotConfigured, checked_mode
 from nextfire.settings import AuthMode, Settings
+from nextfire.token_mode import claim_mapping, token_rules
 from services.principals import Role
 from services.token_authentication import LEEWAY, TokenRules
 from services.token_claims import ClaimMapping
