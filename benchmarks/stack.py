@@ -103,9 +103,11 @@ class Stack:
         return result.stdout.strip()
 
     def environment(self, url: str, **more: str) -> dict[str, str]:
-        """As in production, with all that it has switched on."""
+        """As in production: with all that it has switched on, and its modules compiled as installed ones are."""
         inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "NEXTFIRE_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TEMPORAL_", "NEXTFIRE_")) and name != "PYTHONDONTWRITEBYTECODE"
         }
         return {
             **inherited,
