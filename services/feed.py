@@ -207,7 +207,7 @@ class Feed:
             of_account = sorted_events.get(group[:2], [])
             work = await self._pause(work + len(of_account))
             for batch in self._matching(group, of_account):
-                work = await self._pause(work + self._offer(group, batch, before[batch.first]))
+                work = await self._offer(group, batch, before[batch.first], work)
         self._tail = places[-1]
 
     async def _pause(self, work: int) -> int:
@@ -227,14 +227,20 @@ class Feed:
             return []
         return batches_of(found)
 
-    def _offer(self, group: Group, batch: Batch, before: Cursor | None) -> int:
-        subscribers = tuple(self._attached.get(group, ()))
-        for subscriber in subscribers:
-            subscriber.offer(batch, before)
-            if subscriber.state is State.DETACHED:
-                log.info("a subscriber has to catch up", action="feed.subscriber_detached")
-                self._detach(subscriber)
-        return len(subscribers)
+    async def _offer(self, group: Group, batch: Batch, before: Cursor | None, work: int) -> int:
+        """The work since others ran; they may do so in between, for what the first ones need is then under way."""
+        attached = self._attached.get(group, {})
+        subscribers = tuple(attached)
+        for start in range(0, len(subscribers), FAN_OUT_SLICE):
+            some = subscribers[start : start + FAN_OUT_SLICE]
+            for subscriber in some:
+                if subscriber in attached:  # it may have left while others ran
+                    subscriber.offer(batch, before)
+                    if subscriber.state is State.DETACHED:
+                        log.info("a subscriber has to catch up", action="feed.subscriber_detached")
+                        self._detach(subscriber)
+            work = await self._pause(work + len(some))
+        return work
 
     def _on_failure(self, error: Exception) -> None:
         if isinstance(error, Unavailable):

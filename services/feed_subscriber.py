@@ -81,21 +81,22 @@ class Subscriber:
         instead.
         """
         new = batch.after(self._queue[-1].last if self._queue else self.position)
-        if not new:
+        count = len(new.events)
+        if not count:
             return
-        if self.queued + len(new) > self._queue_limit:
+        if self.queued + count > self._queue_limit:
             self.detach()
+            return
+        if not self._queue and self._lent is None and self._may_lend(new):
+            self._lend(new)
             return
         if self.state is State.LIVE and not self.queued and self.position is not None and before is not None:
             # All up to here was offered and did not match: reading the log again need not look at it.
             self.position = max(self.position, before)
-        if not self._queue and self._lent is None and self._may_lend(new):
-            self._lend(new)
-            return
         if self._queue is None:
             self._queue = deque()
         self._queue.append(new)
-        self.queued += len(new)
+        self.queued += count
         self._wake()
 
     def attach(self) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Hashable
 from contextlib import aclosing
 from datetime import timedelta
+from enum import Enum, auto
 from typing import Any, cast
 from weakref import WeakValueDictionary
 
@@ -104,33 +105,42 @@ class Audience:
         return done if done.errors else Encoded(result_payload(done.data, None))
 
 
+class Left(Enum):
+    """What stands for an answer that is not for everyone: it has errors, or there is none."""
+
+    TO_EACH = auto()
+
+
 class Execution:
     """One execution of a batch, in a task of its own: who began it may leave, and the others still wait for it."""
 
-    __slots__ = ("_waiting", "task")
+    __slots__ = ("_waiting", "answer", "is_over", "task")
 
     def __init__(self, work: Coroutine[Any, Any, Answer]) -> None:
         self.task = asyncio.create_task(work)
-        self.task.add_done_callback(_seen)
+        self.task.add_done_callback(self._on_over)
+        self.is_over = False
+        self.answer: Encoded | Left | None = Left.TO_EACH
+        """What all are sent, when it is over; None where nothing of the batch is to be seen."""
         self._waiting: deque[Member] = deque()
 
     def tell_later(self, member: Member) -> None:
-        """Deliver it to the member when it is there."""
-        if not self._waiting:
-            self.task.add_done_callback(self._tell)
+        """Deliver it to the member when it is over."""
         self._waiting.append(member)
 
-    def _tell(self, _: object = None) -> None:
+    def _on_over(self, task: asyncio.Task[Answer]) -> None:
+        self.is_over = True
+        # Nobody may come for the answer, and asyncio complains of an exception that nobody looked at.
+        if not task.cancelled() and task.exception() is None:
+            answer = task.result()
+            self.answer = Left.TO_EACH if isinstance(answer, ExecutionResult) else answer
+        self._tell()
+
+    def _tell(self) -> None:
         for _ in range(min(PORTION, len(self._waiting))):
-            self._waiting.popleft().told(self.task)
+            self._waiting.popleft().told(self.answer)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._tell)
-
-
-def _seen(task: asyncio.Task[Answer]) -> None:
-    """Nobody may come for the answer; asyncio complains of an exception that nobody looked at."""
-    if not task.cancelled():
-        task.exception()
 
 
 class Member(AsyncIterator[Payload | Encoded]):
@@ -163,30 +173,25 @@ class Member(AsyncIterator[Payload | Encoded]):
         self._write = write
         self._batches.deliver_by(self._deliver)
 
-    def told(self, task: asyncio.Task[Answer]) -> None:
+    def told(self, answer: Encoded | Left | None) -> None:
         """The execution that the member waited for has ended."""
-        if self._tell(task):
+        if self._tell(answer):
             self._batches.settle(delivered=True)
 
     def _deliver(self, batch: Batch) -> bool:
         execution = self._audience.execution(batch, cast("dict[Any, Any]", batch.made))
-        if execution.task.done():
-            return self._tell(execution.task)
+        if execution.is_over:
+            return self._tell(execution.answer)
         execution.tell_later(self)
         return False
 
-    def _tell(self, task: asyncio.Task[Answer]) -> bool:
+    def _tell(self, answer: Encoded | Left | None) -> bool:
         """Whether that is done. If not, it goes on, or is left to the iteration."""
-        if not task.cancelled() and task.exception() is None and self._batches.waits:
-            answer = task.result()
-            if answer is None:
-                return True
-            if isinstance(answer, Encoded):
-                return self._written(answer)
-        self._batches.settle(delivered=False)
-        return False
-
-    def _written(self, answer: Encoded) -> bool:
+        if answer is Left.TO_EACH or not self._batches.waits:
+            self._batches.settle(delivered=False)
+            return False
+        if answer is None:
+            return True
         try:
             rest = self._write(answer)
         except Exception:  # the iteration comes upon it as well, and raises it where it is handled

@@ -5,7 +5,7 @@ also carries its whole `path` and its `label`, which is what clients of the olde
 """
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import datetime
 from typing import Any
 
@@ -28,11 +28,11 @@ Payload = dict[str, Any]
 class Encoded:
     """A response object that is JSON already, for all who are sent the same, with the frames that it was sent in."""
 
-    __slots__ = ("_framed", "_text", "json")
+    __slots__ = ("_made", "_text", "json")
 
     def __init__(self, payload: Payload) -> None:
         self.json = encode_json(payload)
-        self._framed: dict[tuple[bytes, bytes], bytes] = {}
+        self._made: dict[Callable[[bytes], bytes], bytes] = {}
         self._text: str | None = None
 
     @property
@@ -41,12 +41,12 @@ class Encoded:
             self._text = self.json.decode()
         return self._text
 
-    def between(self, before: bytes, after: bytes) -> bytes:
-        """The JSON with this around it, made once for each way of framing."""
-        framed = self._framed.get((before, after))
-        if framed is None:
-            framed = self._framed[before, after] = before + self.json + after
-        return framed
+    def framed(self, frame: Callable[[bytes], bytes]) -> bytes:
+        """The JSON in a frame, which is made once for all with the same."""
+        made = self._made.get(frame)
+        if made is None:
+            made = self._made[frame] = frame(self.json)
+        return made
 
 
 def encode_json(payload: Payload) -> bytes:

@@ -1,4 +1,5 @@
-"""uvicorn's protocols, with an end for clients that are slow to say what they want, and for those that do not leave."""
+"""uvicorn's protocols, with an end for clients that are slow to say what they want, and for those that do not leave,
+and with a direct way to those that wait for events."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.http11 import Request
+
+from nextfire.transport import direct
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -23,11 +27,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._extensions = {direct.EXTENSION: direct.to_bodies(self)}
         self._expect_headers()
 
     def on_message_begin(self) -> None:
         self._begun = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         self._begun = False
@@ -66,3 +72,8 @@ class SocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, close_seconds: float, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.close_timeout = close_seconds
+
+    def handle_connect(self, event: Request) -> None:
+        super().handle_connect(event)
+        if not self.handshake_complete:  # it was not refused
+            self.scope["extensions"][direct.EXTENSION] = direct.to_socket(self)

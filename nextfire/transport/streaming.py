@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from nextfire.transport.audiences import Member, Payloads
+from nextfire.transport.direct import Line, chunk, line_of
 from nextfire.transport.frames import Encoded, Payload, encode_json
 from nextfire.transport.masking import exception_errors
 from nextfire.transport.negotiation import MULTIPART, SSE
@@ -28,7 +29,7 @@ from nextfire.transport.stepping import begun
 Watch = Callable[[], Awaitable[NoReturn]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """What stands at the beginning of a stream, around each payload, and at the end."""
 
@@ -39,6 +40,13 @@ class Format:
     end: bytes
     beat: bytes | None
     """What keeps a quiet stream alive through proxies."""
+
+    def framed(self, payload: bytes) -> bytes:
+        return b"".join((self.before, payload, self.after))
+
+    def chunk(self, payload: bytes) -> bytes:
+        """The same as HTTP/1.1 sends it."""
+        return chunk(self.framed(payload))
 
 
 _FORMATS = {
@@ -106,7 +114,7 @@ class StreamedResponse(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             await self._write(send, self._format.begin + self._first)
             if isinstance(self._payloads, Member):
-                self._payloads.write_by(partial(self._begin_telling, send))
+                self._payloads.write_by(partial(self._begin_telling, send, line_of(scope), self._format.chunk))
             try:
                 async with asyncio.TaskGroup() as group:
                     # A task of its own, since each step of this one passes through every middleware.
@@ -143,15 +151,19 @@ class StreamedResponse(Response):
     async def _tell(self, send: Send, payload: Payload | Encoded) -> None:
         await self._write(send, self._framed(payload))
 
-    def _begin_telling(self, send: Send, payload: Encoded) -> Coroutine[Any, Any, None] | None:
+    def _begin_telling(
+        self, send: Send, line: Line | None, frame: Callable[[bytes], bytes], payload: Encoded
+    ) -> Coroutine[Any, Any, None] | None:
         """What is left to be awaited, if anything is."""
+        if line is not None and line(payload.framed(frame)):
+            self._written_at = asyncio.get_running_loop().time()
+            return None
         return begun(self._write(send, self._framed(payload)))
 
     def _framed(self, payload: Payload | Encoded) -> bytes:
-        before, after = self._format.before, self._format.after
         if isinstance(payload, Encoded):
-            return payload.between(before, after)
-        return b"".join((before, encode_json(payload), after))
+            return payload.framed(self._format.framed)
+        return self._format.framed(encode_json(payload))
 
     async def _write(self, send: Send, piece: bytes) -> None:
         self._written_at = asyncio.get_running_loop().time()

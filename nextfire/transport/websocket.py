@@ -24,6 +24,7 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Ope
 from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
 from nextfire.transport.audiences import Member, Payloads
 from nextfire.transport.correlation import request_id
+from nextfire.transport.direct import Line, line_of, text_frame
 from nextfire.transport.frames import Encoded, Payload, encode_json, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors
 from nextfire.transport.refusal import Misfit, Refusal, Refused
@@ -168,7 +169,8 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
             with self.view.admission.ticket() as ticket:
                 async with aclosing(await self._payloads(operation, ticket)) as payloads:
                     if isinstance(payloads, Member):
-                        payloads.write_by(partial(self._begin_next, _before_payload(operation.id)))
+                        before, line = _before_payload(operation.id), line_of(self.websocket.ws.scope)
+                        payloads.write_by(partial(self._begin_next, before.encode(), line))
                     async for payload in payloads:
                         await self._send_next(operation, payload)
                         del payload  # the next one may take days
@@ -201,9 +203,11 @@ class SocketHandler(BaseGraphQLTransportWSHandler[Any, None]):
         else:
             await self._send(operation, {"type": "next", "payload": payload})
 
-    def _begin_next(self, before: str, payload: Encoded) -> Coroutine[Any, Any, None] | None:
+    def _begin_next(self, before: bytes, line: Line | None, payload: Encoded) -> Coroutine[Any, Any, None] | None:
         """What is left to be awaited, if anything is."""
-        return begun(self.websocket.send_text(f"{before}{payload.text}}}"))
+        if line is not None and line(text_frame(before, payload.json, b"}")):
+            return None
+        return begun(self.websocket.send_text(f"{before.decode()}{payload.text}}}"))
 
     async def _send_error(self, operation: Slot[Any, None], errors: list[JsonError]) -> None:
         with suppress(SocketGone):

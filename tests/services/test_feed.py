@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from services.errors import CursorExpired, InvalidInput
 from services.event_log import EventLog
-from services.feed import TAIL_BATCH
+from services.feed import FAN_OUT_SLICE, TAIL_BATCH
+from services.feed_batch import Batch
 from services.feed_event import Cursor
 from services.feed_subscription import Subscription
 from tests.services.feeding import ACCOUNT, Stage, connected, number, read, staged, until, write
@@ -124,6 +125,33 @@ async def test_subscribers_that_vanish_are_forgotten(stage: Stage) -> None:
     await until(lambda: stage.feed.subscribers == 0)
     await stage.commit(2)
     assert stage.feed.queued == 0
+
+
+@pytest.mark.fault("F27")
+async def test_who_comes_or_leaves_while_an_event_is_handed_out_disturbs_nobody(stage: Stage) -> None:
+    # given more subscribers than are served at a time
+    start = await stage.feed.cursor()
+    crowd = [stage.subscribe(start) for _ in range(FAN_OUT_SLICE + 1)]
+    reading = [asyncio.create_task(read(batches, 1)) for batches in crowd]
+    await until(lambda: stage.feed.live == len(crowd))
+    newcomer: list[asyncio.Task[list[int]]] = []
+
+    def come_and_leave(_: Batch) -> bool:
+        reading[-1].cancel()
+        newcomer.append(asyncio.create_task(read(stage.subscribe(start), 1)))
+        asyncio.get_running_loop().call_soon(lambda: crowd[0].settle(delivered=False))
+        return False
+
+    # when the last one leaves and another one comes once the first one is served
+    crowd[0].deliver_by(come_and_leave)
+    with capture_logs() as logs:
+        await stage.commit(1)
+
+        # then all who are there have the event
+        assert await asyncio.gather(*reading[:-1]) == [[1]] * FAN_OUT_SLICE
+        assert await newcomer[0] == [1]
+    assert reading[-1].cancelled()
+    assert (logs, stage.feed.queued) == ([], 0)
 
 
 async def test_a_burst_that_nobody_waits_for_is_passed_over_and_told_to_who_comes(stage: Stage) -> None:
