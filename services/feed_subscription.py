@@ -12,29 +12,21 @@ class Subscription(AsyncIterator[Batch]):
     While the iteration waits for what is new, a courier may deliver that in its place.
     """
 
-    __slots__ = ("_batches", "_subscriber")
+    __slots__ = ("_batches", "subscriber")
 
     def __init__(self, batches: AsyncGenerator[Batch, None], subscriber: Subscriber) -> None:
         self._batches = batches
-        self._subscriber = subscriber
+        self.subscriber = subscriber
+        """To whom the courier makes known what became of what it was lent."""
 
     async def __anext__(self) -> Batch:
         return await self._batches.__anext__()
 
     async def aclose(self) -> None:
         """Leave the feed."""
-        self._subscriber.courier = None
+        self.subscriber.courier = None
         await self._batches.aclose()
 
     def deliver_by(self, courier: Courier) -> None:
         """From now on, lend the courier what comes while the iteration waits: it then goes on waiting."""
-        self._subscriber.courier = courier
-
-    @property
-    def waits(self) -> bool:
-        """Whether the iteration waits for what is new; not where who iterates was cancelled."""
-        return self._subscriber.waits
-
-    def settle(self, *, delivered: bool) -> None:
-        """What the courier makes known of what it was lent, unless it delivered that at once."""
-        self._subscriber.settle(delivered=delivered)
+        self.subscriber.courier = courier

@@ -150,11 +150,12 @@ class Member(AsyncIterator[Payload | Encoded]):
     next, and anything but a payload that can be sent to everyone is left to it.
     """
 
-    __slots__ = ("_audience", "_batches", "_payloads", "_rest", "_write")
+    __slots__ = ("_audience", "_batches", "_payloads", "_rest", "_subscriber", "_write")
 
     def __init__(self, audience: Audience, batches: Subscription) -> None:
         self._audience = audience
         self._batches = batches
+        self._subscriber = batches.subscriber
         self._payloads = audience.payloads(batches)
         self._write: Write
         self._rest: asyncio.Task[None] | None = None
@@ -176,7 +177,7 @@ class Member(AsyncIterator[Payload | Encoded]):
     def told(self, answer: Encoded | Left | None) -> None:
         """The execution that the member waited for has ended."""
         if self._tell(answer):
-            self._batches.settle(delivered=True)
+            self._subscriber.settle(delivered=True)
 
     def _deliver(self, batch: Batch) -> bool:
         execution = self._audience.execution(batch, cast("dict[Any, Any]", batch.made))
@@ -187,15 +188,15 @@ class Member(AsyncIterator[Payload | Encoded]):
 
     def _tell(self, answer: Encoded | Left | None) -> bool:
         """Whether that is done. If not, it goes on, or is left to the iteration."""
-        if answer is Left.TO_EACH or not self._batches.waits:
-            self._batches.settle(delivered=False)
+        if answer is Left.TO_EACH or not self._subscriber.waits:
+            self._subscriber.settle(delivered=False)
             return False
         if answer is None:
             return True
         try:
             rest = self._write(answer)
         except Exception:  # the iteration comes upon it as well, and raises it where it is handled
-            self._batches.settle(delivered=False)
+            self._subscriber.settle(delivered=False)
             return False
         if rest is None:
             return True
@@ -205,7 +206,7 @@ class Member(AsyncIterator[Payload | Encoded]):
 
     def _on_rest_written(self, rest: asyncio.Task[None]) -> None:
         self._rest = None
-        self._batches.settle(delivered=not rest.cancelled() and rest.exception() is None)
+        self._subscriber.settle(delivered=not rest.cancelled() and rest.exception() is None)
 
 
 Payloads = AsyncGenerator[Payload, None] | Member

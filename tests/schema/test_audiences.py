@@ -6,17 +6,13 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
-import httpx
 import orjson
 import pytest
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nextfire.transport import GraphQLEndpoint
 from nextfire.transport.audiences import Payloads
 from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.execution import Engine
 from nextfire.transport.frames import Encoded, encode_json
-from nextfire.transport.negotiation import SSE
 from nextfire.transport.refusal import Refused
 from nextfire.transport.requests import GraphQLRequest
 from resolvers.context import Context
@@ -26,7 +22,6 @@ from services.authorization import RoleAuthorizer
 from services.errors import Unavailable
 from services.feed_event import Cursor
 from services.principals import OPEN_ACCOUNT, Actor, Role
-from tests.nextfire.transport.conftest import serving
 from tests.provider.scripted import CHECK, ScriptedProvider
 from tests.schema.api import Api
 from tests.services.feeding import connected, staged, until
@@ -146,64 +141,6 @@ async def test_a_hundred_subscribers_cost_one_execution(api: Api) -> None:
     (event,) = heard[0]["data"]["fireStatus"]
     assert event["status"] == "CLAIMED"
     assert event["run"]["schedule"]["name"]
-
-
-class Passed:
-    """A middleware that keeps what passes it, with or without the direct way to the connection."""
-
-    def __init__(self, app: ASGIApp, *, direct: bool) -> None:
-        self._app = app
-        self._direct = direct
-        self.texts: list[str] = []
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._direct:
-            scope.pop("extensions", None)
-
-        async def keep(message: Message) -> None:
-            self.texts.append(message.get("text") or message.get("body", b"").decode())
-            await send(message)
-
-        await self._app(scope, receive, keep)
-
-
-@pytest.mark.parametrize("direct", [True, False])
-async def test_events_go_past_the_middlewares_unless_one_has_closed_the_way(api: Api, *, direct: bool) -> None:
-    async def context(_: object) -> Context:
-        return api.context()
-
-    endpoint = GraphQLEndpoint(build_schema(schedules=True), context, refresh=Context.fresh)
-    passed = Passed(endpoint, direct=direct)
-    before = api.services.feed.live
-    request = {"json": {"query": DOCUMENT}, "headers": {"accept": SSE}}
-    async with (
-        serving(around=lambda _: passed, server_options={"lifespan": "off"}) as served,
-        served.socket() as socket,
-        served.http.stream("POST", served.url, **request) as response,  # type: ignore[arg-type]
-    ):
-        # given a stream and a socket that wait at the tail of the log
-        await socket.subscribe(DOCUMENT)
-        await until(lambda: api.services.feed.live == before + 2)
-        passed.texts.clear()
-        # when an event comes
-        await fired(api)
-        # then both are told the same
-        message = await socket.hear()
-        (line,) = [line async for line in heard(response) if line.startswith("data: ")]
-        assert message["type"] == "next"
-        assert orjson.loads(line.removeprefix("data: ")) == message["payload"]
-        assert message["payload"]["data"]["fireStatus"][0]["status"] == "CLAIMED"
-        # and by the direct way, where there is one
-        assert sum("fireStatus" in text for text in passed.texts) == (0 if direct else 2)
-
-
-async def heard(response: httpx.Response) -> AsyncIterator[str]:
-    """The lines up to the end of the next event."""
-    async with asyncio.timeout(PATIENCE):
-        async for line in response.aiter_lines():
-            if not line:
-                return
-            yield line
 
 
 @pytest.mark.parametrize(

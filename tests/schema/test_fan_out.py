@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from starlette.types import Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nextfire.transport import GraphQLEndpoint
 from resolvers.context import Context
@@ -20,6 +21,7 @@ from tests.nextfire.transport.conftest import Served, serving
 from tests.schema.api import Api
 from tests.schema.test_audiences import COPY, Counted, counted, fired
 from tests.services.feeding import connected, staged, until
+from tests.tcp import Connection
 from tests.waiting import PATIENCE
 
 DOCUMENT = "subscription { fireStatus { cursor run { id } } }"
@@ -115,7 +117,7 @@ class WatchedFeed:
 
     def subscribe(self, **asked: Any) -> Subscription:
         subscription = self._feed.subscribe(**asked)
-        return Watched(subscription._batches, subscription._subscriber)
+        return Watched(subscription._batches, subscription.subscriber)
 
 
 def endpoint_of(api: Api) -> GraphQLEndpoint:
@@ -253,10 +255,117 @@ async def test_the_next_batch_is_begun_before_the_one_before_it_is_there(api: Ap
     assert runs.calls == len(client.payloads())
 
 
+class Passed:
+    """A middleware that keeps the events that pass it, with or without the direct way to the connection."""
+
+    def __init__(self, app: ASGIApp, *, direct: bool = True) -> None:
+        self._app = app
+        self._direct = direct
+        self.events: list[Message] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._direct:
+            scope.pop("extensions", None)
+
+        async def keep(message: Message) -> None:
+            if "fireStatus" in (message.get("text") or message.get("body", b"").decode()):
+                self.events.append(message)
+            await send(message)
+
+        await self._app(scope, receive, keep)
+
+
 @asynccontextmanager
 async def served(api: Api) -> AsyncIterator[Served]:
     async with serving(around=lambda _: endpoint_of(api)) as server:
         yield server
+
+
+@pytest.mark.parametrize("direct", [True, False])
+async def test_events_go_past_the_middlewares_unless_one_has_closed_the_way(api: Api, *, direct: bool) -> None:
+    # given a stream and a socket that wait at a real server
+    passed = Passed(endpoint_of(api), direct=direct)
+    headers = {"content-type": "application/json", "accept": "text/event-stream"}
+    async with (
+        serving(around=lambda _: passed) as server,
+        server.socket() as web_socket,
+        server.http.stream("POST", server.url, content=BODY, headers=headers) as stream,
+    ):
+        await web_socket.subscribe(DOCUMENT)
+        await until(lambda: api.services.feed.live == 2)
+
+        # when an event comes
+        await fired(api)
+
+        # then both are told the same, by the direct way where there is one
+        message, lines = await web_socket.hear(), stream.aiter_lines()
+        told = [await anext(lines), await anext(lines)]
+        assert message["type"] == "next"
+        assert told[0] == "event: next"
+        assert json.loads(told[1].removeprefix("data: ")) == message["payload"]
+        assert len(message["payload"]["data"]["fireStatus"]) == 1
+        assert len(passed.events) == (0 if direct else 2)
+
+
+@pytest.mark.fault("F27")
+async def test_one_who_stalls_at_a_real_server_holds_up_nobody_and_is_told_all_in_the_end(
+    api: Api, database_url: str
+) -> None:
+    # given two streams of large events
+    await fired(api)
+    repeated = " ".join(f"again{number:0>80}: cursor" for number in range(12))
+    body = json.dumps({"query": DOCUMENT.replace("cursor", f"cursor {repeated}")}).encode()
+    async with staged(database_url, queue_limit=10) as stage, connected(database_url) as connection:
+        passed = Passed(endpoint_of(api.swapped(feed=stage.feed)))
+        async with serving(around=lambda _: passed) as server, streams(server.port, body, 2) as (quick, stalled):
+            await until(lambda: stage.feed.live == 2)
+
+            # when one does not read while many events come
+            stalled[1].transport.pause_reading()  # type: ignore[attr-defined]
+            told: list[str] = []
+            for more in (1, 1, 100, 300, 600, 1000):
+                await connection.execute(COPY, more)
+                stage.notifier.poke()
+                told += await cursors(quick, more)
+                assert stage.feed.queued <= 10
+
+            # then what had no room went the way on which it can wait, and nothing is lost or told twice
+            assert passed.events
+            stalled[1].transport.resume_reading()  # type: ignore[attr-defined]
+            assert await cursors(stalled, len(told)) == told
+            assert len({*told}) == 2002
+
+
+@asynccontextmanager
+async def streams(port: int, body: bytes, count: int) -> AsyncIterator[list[Connection]]:
+    """Streams over connections with little room."""
+    head = (
+        "POST / HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    async with AsyncExitStack() as stack:
+        opened = []
+        for _ in range(count):
+            narrow = socket.socket()
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            narrow.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", port))
+            reader, writer = await asyncio.open_connection(sock=narrow, limit=2**20)
+            stack.callback(writer.close)
+            writer.write(head.encode() + body)
+            opened.append((reader, writer))
+        yield opened
+
+
+async def cursors(connection: Connection, count: int) -> list[str]:
+    """Those of the next so many events."""
+    found: list[str] = []
+    async with asyncio.timeout(PATIENCE):
+        while len(found) < count:
+            await connection[0].readuntil(b"data: ")
+            events = json.loads(await connection[0].readline())["data"]["fireStatus"]
+            found += [event["cursor"] for event in events]
+    return found
 
 
 async def test_real_streams_and_sockets_are_told_together(api: Api) -> None:

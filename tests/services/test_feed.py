@@ -139,7 +139,7 @@ async def test_who_comes_or_leaves_while_an_event_is_handed_out_disturbs_nobody(
     def come_and_leave(_: Batch) -> bool:
         reading[-1].cancel()
         newcomer.append(asyncio.create_task(read(stage.subscribe(start), 1)))
-        asyncio.get_running_loop().call_soon(lambda: crowd[0].settle(delivered=False))
+        asyncio.get_running_loop().call_soon(lambda: crowd[0].subscriber.settle(delivered=False))
         return False
 
     # when the last one leaves and another one comes once the first one is served
