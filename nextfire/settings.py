@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     """Whether browsers reach the API by TLS only; it then tells them to keep to that."""
 
     database_pool_size: int = Field(default=10, ge=2, le=200)
-    """Connections a process: in the API seven of ten for reads and the changes of schedules, and beside them three of
-    the feed and one that listens.
+    """Connections a process: seven of ten for reads and for changes of schedules and runs. Beside them, the API has
+    three of the feed and one that listens.
     """
 
     database_pooler: Literal["none", "transaction"] = "none"

@@ -19,7 +19,7 @@ async def reconcile(settings: Settings, say: Say, *, dry_run: bool) -> bool:
 
     Raises `TemporalAway` and `Unavailable`.
     """
-    async with foundation(settings, await temporal_client(lazy=True), readers=0) as base:
+    async with foundation(settings, await temporal_client(lazy=True)) as base:
         sweep = sweeper(base)
         findings = await sweep.look()
         for finding in findings:
@@ -53,7 +53,7 @@ async def audit(settings: Settings, say: Say, *, hours: float | None) -> bool:
     Raises `Unavailable`.
     """
     since = None if hours is None else datetime.now(UTC) - timedelta(hours=hours)
-    async with foundation(settings, await temporal_client(lazy=True), readers=0) as base:
+    async with foundation(settings, await temporal_client(lazy=True)) as base:
         summary = await auditor(base).audit(since=since)
     say(f"Due times expected  {summary.expected}")
     say(f"  with a run        {summary.found}")

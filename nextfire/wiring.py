@@ -66,13 +66,12 @@ class Foundation:
 
 
 @asynccontextmanager
-async def foundation(settings: Settings, temporal: Client, *, readers: int | None = None) -> AsyncIterator[Foundation]:
+async def foundation(settings: Settings, temporal: Client) -> AsyncIterator[Foundation]:
     """Build it, keep its background tasks running, and close it at the end of the block.
 
-    `readers` is how many connections are for the API's reads: none in a program that is not the API.
     Temporal may be away. Raises `Unavailable` where Postgres is for `WAIT_FOR_POSTGRES`, and no task queue is set.
     """
-    database = database_of(settings, pool_size=settings.database_pool_size, readers=readers)
+    database = database_of(settings, pool_size=settings.database_pool_size)
     async with closing(database), founded_on(database, settings, temporal) as base:
         yield base
 

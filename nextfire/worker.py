@@ -52,7 +52,7 @@ GRACE = timedelta(seconds=20)
 
 async def run_worker(settings: Settings, stop: asyncio.Event) -> None:
     """Work until `stop` is set; waits for Postgres and Temporal as long as it takes."""
-    async with foundation(settings, await temporal_client(lazy=True), readers=0) as base:
+    async with foundation(settings, await temporal_client(lazy=True)) as base:
         if not await wait_for_stores(base, stop):
             return
         async with working(base, await temporal_client(lazy=False)):

@@ -18,6 +18,7 @@ from services.dialing import Dialer
 from services.errors import InvalidInput, Issue, NameTaken, NotFound, VersionConflict
 from services.principals import Actor
 from services.registrations import NoRegistrations, Registrations
+from services.schedule import Columns
 from services.secrets import SecretBox
 from services.statements import Statement
 from services.tables import agents, new_id
@@ -209,7 +210,13 @@ def free_name(name: str, taken: set[str]) -> str:
 
 
 def to_agent(row: Row[Any]) -> Agent:
-    return agent_of([row._mapping[column.name] for column in COLUMNS])
+    """As `whole`, of a row of SQLAlchemy's."""
+    return whole(row._mapping)
+
+
+def whole(row: Columns) -> Agent:
+    """The agent of a row that has all of `COLUMNS`."""
+    return agent_of([row[name] for name in COLUMN_NAMES])
 
 
 def agent_of(values: Sequence[Any]) -> Agent:

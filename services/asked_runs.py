@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from services import new_runs, run_changes
 from services.agent import Agent
 from services.failpoints import Failpoint, reach
@@ -12,12 +10,13 @@ from services.rendering import Order, freeze
 from services.run import Run, RunStatus, RunTrigger, scheduled_key
 from services.schedule import Schedule
 from services.starter import following_workflow_id, manual_workflow_id
+from services.transactions import Transaction
 
 
-async def insert(connection: AsyncConnection, order: Order, agent: Agent, values: dict[str, Any]) -> Run | None:
+async def insert(transaction: Transaction, order: Order, agent: Agent, values: dict[str, Any]) -> Run | None:
     """Write the run with its task; None where the fire has its run already."""
     inserted = await new_runs.insert(
-        connection,
+        transaction,
         order,
         agent,
         {"status": RunStatus.CLAIMED, "temporal_workflow_id": manual_workflow_id(order.run_id), **values},
@@ -26,13 +25,13 @@ async def insert(connection: AsyncConnection, order: Order, agent: Agent, values
     return inserted
 
 
-async def go_on(connection: AsyncConnection, run: Run, **columns: Any) -> Run:
+async def go_on(transaction: Transaction, run: Run, **columns: Any) -> Run:
     """Let a run that has ended, and that the caller has locked, go on: under its own key, in another workflow.
 
     Without a deadline its retry horizon begins anew, and what earlier attempts came to counts no more.
     """
     return await run_changes.set_status(
-        connection,
+        transaction,
         run,
         RunStatus.CLAIMED,
         error=None,
@@ -47,7 +46,7 @@ async def go_on(connection: AsyncConnection, run: Run, **columns: Any) -> Run:
 
 
 async def take_up_missed(
-    connection: AsyncConnection, schedule: Schedule, agent: Agent, run: Run, trigger: RunTrigger, **columns: Any
+    transaction: Transaction, schedule: Schedule, agent: Agent, run: Run, trigger: RunTrigger, **columns: Any
 ) -> Run:
     """Let a run go on of which nothing was ever sent: its input is rendered now, from the schedule as it is now."""
     order = scheduled_order(schedule, scheduled_key(run.fire_at), trigger, run.fire_at)
@@ -56,8 +55,8 @@ async def take_up_missed(
         "task_id": order.task_id,
         "trigger": trigger,
     }
-    taken_up = await go_on(connection, run, **values | columns)
-    await freeze(connection, order, agent)
+    taken_up = await go_on(transaction, run, **values | columns)
+    await freeze(transaction, order, agent)
     return taken_up
 
 

@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, literal, select
+from sqlalchemy import Uuid, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import asked_runs, fields, run_changes
 from services.agent import AgentStatus
@@ -27,8 +26,9 @@ from services.run import Run, RunStatus, RunTrigger, run_id, scheduled_key
 from services.schedule import Schedule
 from services.schedule_changes import locked
 from services.starter import Pending, Starter
+from services.statements import Statement
 from services.tables import runs
-from services.transactions import CoreTransaction
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 MOST = 1_000
@@ -37,6 +37,10 @@ COUNTED = 10_000
 """Up to here a refusal says how many they were."""
 AT_ONCE = 100
 """Runs made while the schedule's row is locked: its own fires wait for that."""
+
+_NOT_MISSED = Statement(
+    select(runs.c.id).where(runs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))), runs.c.status != RunStatus.MISSED)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +65,9 @@ class Backfills:
     ) -> tuple[datetime, ...]:
         """The due times that `start` would run. Raises `InvalidInput` and `NotFound`."""
         first, last = _checked(span, issues)
-        async with self._database.transaction() as connection:
-            schedule = await locked(CoreTransaction(connection), actor, schedule_id)
-            return await _lacking(connection, schedule.id, _due(schedule, first, last))
+        async with self._database.changes.begin() as transaction:
+            schedule = await locked(transaction, actor, schedule_id)
+            return await _lacking(transaction, schedule.id, _due(schedule, first, last))
 
     async def start(
         self,
@@ -87,12 +91,11 @@ class Backfills:
             "to": last.isoformat(),
             "note": span.note,
         }
-        async with self._database.transaction() as connection:
-            transaction = CoreTransaction(connection)
+        async with self._database.changes.begin() as transaction:
             known = await first_result(transaction, actor, idempotency_key, request, {})
             if known is None:
                 schedule = await locked(transaction, actor, schedule_id)
-                asked = await _lacking(connection, schedule_id, _due(schedule, first, last))
+                asked = await _lacking(transaction, schedule_id, _due(schedule, first, last))
                 answer = {"fires": [scheduled_key(fire) for fire in asked]}
                 await keep_result(transaction, actor, idempotency_key, answer)
             else:
@@ -101,13 +104,12 @@ class Backfills:
         return asked
 
     async def _run(self, actor: Actor, schedule_id: UUID, asked: tuple[datetime, ...], note: str | None) -> None:
-        async with self._database.read() as connection:
-            rest = await _lacking(connection, schedule_id, asked)
+        rest = await _lacking(self._database.reads, schedule_id, asked)
         made: list[Run] = []
         for begin in range(0, len(rest), AT_ONCE):
-            async with self._database.transaction() as connection:
-                schedule = await locked(CoreTransaction(connection), actor, schedule_id)
-                made += await _make(connection, schedule, rest[begin : begin + AT_ONCE], note)
+            async with self._database.changes.begin() as transaction:
+                schedule = await locked(transaction, actor, schedule_id)
+                made += await _make(transaction, schedule, rest[begin : begin + AT_ONCE], note)
         self._notifier.poke()
         await self._starter.start_all_soon([Pending(run.id, run.temporal_workflow_id, run.trigger) for run in made])
 
@@ -141,33 +143,30 @@ def _due(schedule: Schedule, first: datetime, last: datetime) -> tuple[datetime,
     return due
 
 
-async def _lacking(connection: AsyncConnection, schedule_id: UUID, due: tuple[datetime, ...]) -> tuple[datetime, ...]:
+async def _lacking(transaction: Transaction, schedule_id: UUID, due: tuple[datetime, ...]) -> tuple[datetime, ...]:
     """Those of the due times that have no run, or one of which nothing was sent because it was missed."""
     ids = {fire: run_id(schedule_id, scheduled_key(fire)) for fire in due}
-    query = select(runs.c.id).where(
-        runs.c.id == any_(literal([*ids.values()], ARRAY(Uuid))), runs.c.status != RunStatus.MISSED
-    )
-    found = {row.id for row in await connection.execute(query)}
+    found = {row["id"] for row in await transaction.rows(_NOT_MISSED, {"ids": [*ids.values()]})}
     return tuple(fire for fire in due if ids[fire] not in found)
 
 
 async def _make(
-    connection: AsyncConnection, schedule: Schedule, fires: tuple[datetime, ...], note: str | None
+    transaction: Transaction, schedule: Schedule, fires: tuple[datetime, ...], note: str | None
 ) -> list[Run]:
     """The runs of these due times, of a schedule that the caller has locked; those that were there are left out."""
-    agent = await agent_of(connection, schedule.agent_id)
+    agent = await agent_of(transaction, schedule.agent_id)
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this schedule is deleted.", "input", "id")
     values = asked_runs.columns(schedule, agent, note)
     made = []
     for fire in fires:
         order = scheduled_order(schedule, scheduled_key(fire), RunTrigger.BACKFILL, fire)
-        run = await asked_runs.insert(connection, order, agent, values)
+        run = await asked_runs.insert(transaction, order, agent, values)
         if run is None:
-            there = await run_changes.locked(connection, order.run_id)
+            there = await run_changes.locked(transaction, order.run_id)
             if there.status is not RunStatus.MISSED:
                 continue
             trigger = RunTrigger.BACKFILL
-            run = await asked_runs.take_up_missed(connection, schedule, agent, there, trigger, note=note)
+            run = await asked_runs.take_up_missed(transaction, schedule, agent, there, trigger, note=note)
         made.append(run)
     return made

@@ -25,6 +25,7 @@ from services.rendering import acp_agent, cancel_key
 from services.run import LOST, AttemptOutcome, RunError, RunStatus, RunTrigger
 from services.secrets import SecretBox, SecretUnreadable
 from services.tables import agents, attempts, runs, task_cancellations, tasks
+from services.transactions import CoreTransaction
 
 log = structlog.get_logger(__name__)
 
@@ -122,7 +123,7 @@ class Cancellations:
 async def _write_down(connection: AsyncConnection, run_id: UUID) -> None:
     later = (await connection.execute(select(runs).where(runs.c.id == run_id))).one()
     for row in (await connection.execute(_at_work(later))).all():
-        agent = acp_agent(await agent_of(connection, row.agent_id))
+        agent = acp_agent(await agent_of(CoreTransaction(connection), row.agent_id))
         task = acp.AcpTask(row.id, row.name, row.created_at, row.created_at, row.params, row.metadata)
         key = cancel_key(row.id)
         values = {

@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Integer, bindparam, func, select
 
 from services import run_changes, run_rows, schedule_rows
 from services.agent import Agent, AgentProtocol, AgentStatus
@@ -23,15 +22,43 @@ from services.definition import from_json
 from services.failpoints import Failpoint, reach
 from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
-from services.schedule import OverlapPolicy, Schedule
+from services.schedule import Columns, OverlapPolicy, Schedule
+from services.statements import Statement
 from services.tables import agents, runs, schedule_revisions, schedules
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 NO_ACCOUNT = ""
 """The account of a run whose schedule was never there: nobody sees it but the operator."""
 KEEP_TO_POLICY = (RunTrigger.SCHEDULED, RunTrigger.EXTERNAL)
 """What the overlap policy holds for: what a person asks for runs whatever overlaps."""
-_OWNED: Select[Any] = select(*run_rows.COLUMNS, runs.c.temporal_run_id)
+
+_LOCKED = Statement(select(*schedule_rows.COLUMNS).where(schedules.c.id == bindparam("schedule")).with_for_update())
+_KNOWN = Statement(select(*run_rows.COLUMNS, runs.c.temporal_run_id).where(runs.c.id == bindparam("run")))
+_STANDING = Statement(
+    select(
+        agents.c.status,
+        agents.c.protocol,
+        schedules.c.id.label("schedule_id"),
+        schedules.c.deleted_at,
+        schedules.c.overlap_policy,
+        runs.c.deadline_at,
+    )
+    .select_from(runs.outerjoin(agents).outerjoin(schedules, schedules.c.id == runs.c.schedule_id))
+    .where(runs.c.id == bindparam("run"))
+)
+"""How the run's agent and schedule stand now; null for what it has none of."""
+
+
+def _definitions() -> Statement:
+    """Those of the versions that the clock may still hold: from the applied one on, or the one in force at the time."""
+    revisions, of_schedule = schedule_revisions.c, schedule_revisions.c.schedule_id == bindparam("schedule")
+    in_force = select(func.max(revisions.version)).where(of_schedule, revisions.at <= bindparam("nominal"))
+    oldest = func.least(bindparam("applied", type_=Integer), func.coalesce(in_force.scalar_subquery(), 1))
+    return Statement(select(revisions.definition).where(of_schedule, revisions.version >= oldest))
+
+
+_DEFINITIONS = _definitions()
 
 
 class Next(StrEnum):
@@ -70,8 +97,8 @@ class Claims:
     async def claim_scheduled(self, fire: Fire) -> Claim:
         """Make the one run of a due time. Repeating the call by the same workflow gives the same answer."""
         await reach(Failpoint.BEFORE_CLAIM)
-        async with self._database.transaction() as connection:
-            claim = await _claim(connection, fire)
+        async with self._database.changes.begin() as transaction:
+            claim = await _claim(transaction, fire)
         await reach(Failpoint.AFTER_CLAIM)
         self._notifier.poke()
         return claim
@@ -81,49 +108,48 @@ class Claims:
 
         One of which something was sent goes on though its schedule or agent is gone: its delivery tells the end.
         """
-        async with self._database.transaction() as connection:
-            run = await run_changes.locked(connection, claimed_run_id)
+        async with self._database.changes.begin() as transaction:
+            run = await run_changes.locked(transaction, claimed_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
-            row = await _standing(connection, run)
-            reason = _gone(run, row) if row.deadline_at is None else None
+            (row,) = await transaction.rows(_STANDING, {"run": run.id})
+            reason = _gone(run, row) if row["deadline_at"] is None else None
             if reason is not None:
-                run = await run_changes.finish(connection, run, RunStatus.SKIPPED, skip_reason=reason)
+                run = await run_changes.finish(transaction, run, RunStatus.SKIPPED, skip_reason=reason)
             else:
-                run = await run_changes.set_status(connection, run, run.status, temporal_run_id=temporal_run_id)
-            claim = await _next(connection, run, row.overlap_policy, row.protocol)
+                run = await run_changes.set_status(transaction, run, run.status, temporal_run_id=temporal_run_id)
+            claim = await _next(transaction, run, row["overlap_policy"], row["protocol"])
         self._notifier.poke()
         return claim
 
     async def take_turn(self, waiting_run_id: UUID) -> Claim:
         """Whether a queued run may start: its schedule has no earlier run that has not ended."""
-        async with self._database.transaction() as connection:
-            run = await run_changes.locked(connection, waiting_run_id)
+        async with self._database.changes.begin() as transaction:
+            run = await run_changes.locked(transaction, waiting_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
-            earlier = await unfinished(connection, run.schedule_id, before=run)
+            earlier = await unfinished(transaction, run.schedule_id, before=run)
             return Claim(run.id, Next.WAIT if earlier else Next.DELIVER)
 
 
-async def _claim(connection: AsyncConnection, fire: Fire) -> Claim:
-    query = select(*schedule_rows.COLUMNS).where(schedules.c.id == fire.schedule_id).with_for_update()
-    row = (await connection.execute(query)).first()
-    if row is None:
-        return await _claim_without_schedule(connection, fire)
-    schedule = schedule_rows.to_schedule(row)
+async def _claim(transaction: Transaction, fire: Fire) -> Claim:
+    rows = await transaction.rows(_LOCKED, {"schedule": fire.schedule_id})
+    if not rows:
+        return await _claim_without_schedule(transaction, fire)
+    schedule = schedule_rows.whole(rows[0])
     claimed_run_id = run_id(schedule.id, scheduled_key(fire.nominal))
-    known = (await connection.execute(_OWNED.where(runs.c.id == claimed_run_id))).first()
-    if known is not None and known.temporal_run_id != fire.temporal_run_id:
+    known = await transaction.rows(_KNOWN, {"run": claimed_run_id})
+    if known and known[0]["temporal_run_id"] != fire.temporal_run_id:
         return Claim(claimed_run_id, Next.END)
-    agent = await agent_of(connection, schedule.agent_id)
-    run = run_rows.to_run(known) if known is not None else await _make(connection, fire, schedule, agent)
-    return await _next(connection, run, schedule.definition.overlap_policy, agent.protocol)
+    agent = await agent_of(transaction, schedule.agent_id)
+    run = run_rows.whole(known[0]) if known else await _make(transaction, fire, schedule, agent)
+    return await _next(transaction, run, schedule.definition.overlap_policy, agent.protocol)
 
 
-async def _make(connection: AsyncConnection, fire: Fire, schedule: Schedule, agent: Agent) -> Run:
-    trigger = await _trigger(connection, schedule, fire.nominal)
-    skipped = trigger is RunTrigger.SCHEDULED and await skip_requested(connection, schedule.id, fire.nominal)
-    earlier = await unfinished(connection, schedule.id)
+async def _make(transaction: Transaction, fire: Fire, schedule: Schedule, agent: Agent) -> Run:
+    trigger = await _trigger(transaction, schedule, fire.nominal)
+    skipped = trigger is RunTrigger.SCHEDULED and await skip_requested(transaction, schedule.id, fire.nominal)
+    earlier = await unfinished(transaction, schedule.id)
     now = datetime.now(UTC)
     reason = decide(schedule, agent, trigger, fire.nominal, now, skipped=skipped, unfinished=earlier)
     status = RunStatus.SKIPPED if reason else first_status(schedule.definition.overlap_policy, earlier)
@@ -136,17 +162,17 @@ async def _make(connection: AsyncConnection, fire: Fire, schedule: Schedule, age
         "finished_at": now if reason else None,
     }
     order = scheduled_order(schedule, scheduled_key(fire.nominal), trigger, fire.nominal)
-    run = await insert(connection, order, agent, values)
+    run = await insert(transaction, order, agent, values)
     assert run is not None  # noqa: S101 - the schedule is locked, and the run was not there
     return run
 
 
-async def _next(connection: AsyncConnection, run: Run, policy: str | None, protocol: str | None) -> Claim:
+async def _next(transaction: Transaction, run: Run, policy: str | None, protocol: str | None) -> Claim:
     """What the workflow of this run does now: the same however often it asks."""
     if run.finished_at is not None:
         return Claim(run.id, Next.END)
     waits = run.status is RunStatus.QUEUED
-    earlier = await unfinished(connection, run.schedule_id, before=run) if waits else []
+    earlier = await unfinished(transaction, run.schedule_id, before=run) if waits else []
     cancels = policy == OverlapPolicy.CANCEL_PREVIOUS and run.trigger in KEEP_TO_POLICY
     return Claim(
         run.id,
@@ -156,21 +182,19 @@ async def _next(connection: AsyncConnection, run: Run, policy: str | None, proto
     )
 
 
-async def _trigger(connection: AsyncConnection, schedule: Schedule, nominal: datetime) -> RunTrigger:
+async def _trigger(transaction: Transaction, schedule: Schedule, nominal: datetime) -> RunTrigger:
     """SCHEDULED for a due time of any version that the clock may still hold; EXTERNAL for a time that is none."""
     if matches(compile_cadence(schedule.definition.cadence), nominal):
         return RunTrigger.SCHEDULED
-    revisions = schedule_revisions.c
-    in_force = select(func.max(revisions.version)).where(revisions.schedule_id == schedule.id, revisions.at <= nominal)
-    oldest = func.least(schedule.clock.applied_version or 1, func.coalesce(in_force.scalar_subquery(), 1))
-    query = select(revisions.definition).where(revisions.schedule_id == schedule.id, revisions.version >= oldest)
-    for row in await connection.execute(query):
-        if matches(compile_cadence(from_json(row.definition).cadence), nominal):
+    applied = schedule.clock.applied_version or 1
+    values = {"schedule": schedule.id, "nominal": nominal, "applied": applied}
+    for row in await transaction.rows(_DEFINITIONS, values):
+        if matches(compile_cadence(from_json(row["definition"]).cadence), nominal):
             return RunTrigger.SCHEDULED
     return RunTrigger.EXTERNAL
 
 
-async def _claim_without_schedule(connection: AsyncConnection, fire: Fire) -> Claim:
+async def _claim_without_schedule(transaction: Transaction, fire: Fire) -> Claim:
     key = scheduled_key(fire.nominal)
     values = {
         **_carried_by(fire),
@@ -185,7 +209,7 @@ async def _claim_without_schedule(connection: AsyncConnection, fire: Fire) -> Cl
         "schedule_version": 0,
         "finished_at": datetime.now(UTC),
     }
-    await run_changes.insert_once(connection, values)
+    await run_changes.insert_once(transaction, values)
     return Claim(values["id"], Next.END)
 
 
@@ -193,29 +217,11 @@ def _carried_by(fire: Fire) -> dict[str, Any]:
     return {"temporal_workflow_id": fire.workflow_id, "temporal_run_id": fire.temporal_run_id}
 
 
-async def _standing(connection: AsyncConnection, run: Run) -> Row[Any]:
-    """How the run's agent and schedule stand now; null for what it has none of."""
-    query: Select[Any] = (
-        select(
-            agents.c.status,
-            agents.c.protocol,
-            schedules.c.id.label("schedule_id"),
-            schedules.c.deleted_at,
-            schedules.c.overlap_policy,
-            runs.c.deadline_at,
-        )
-        .select_from(runs.outerjoin(agents).outerjoin(schedules, schedules.c.id == runs.c.schedule_id))
-        .where(runs.c.id == run.id)
-    )
-    row: Row[Any] = (await connection.execute(query)).one()
-    return row
-
-
-def _gone(run: Run, row: Row[Any]) -> SkipReason | None:
-    if row.status in (None, AgentStatus.DELETED):
+def _gone(run: Run, row: Columns) -> SkipReason | None:
+    if row["status"] in (None, AgentStatus.DELETED):
         return SkipReason.AGENT_DELETED
     if run.schedule_id is None:
         return None
-    if row.schedule_id is None:
+    if row["schedule_id"] is None:
         return SkipReason.SCHEDULE_NOT_FOUND
-    return SkipReason.SCHEDULE_DELETED if row.deleted_at is not None else None
+    return SkipReason.SCHEDULE_DELETED if row["deleted_at"] is not None else None

@@ -3,10 +3,11 @@
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, bindparam, case, func, or_, update
+from sqlalchemy import and_, bindparam, case, func, or_, update
 
 from services import schedule_rows
 from services.database import Database
@@ -14,22 +15,28 @@ from services.failpoints import Failpoint, reach
 from services.principals import Actor
 from services.schedule import ChangeKind, ClockStatus, Schedule
 from services.schedule_changes import recorded, revision
+from services.statements import Statement, given, new
 from services.tables import schedules
-from services.transactions import CoreTransaction
 
 LEASE = timedelta(seconds=15)
 LEASE_MARGIN = timedelta(seconds=6)
 """No write begins with less than this left of the lease: a write may take 5 s."""
 LONGEST_NOTE = 1_000
+STATEMENTS_KEPT = 64
 
-
-_NOTE_REPAIR = recorded(
+_TAKE = Statement(
     update(schedules)
     .where(
-        schedules.c.id == bindparam("leased"),
-        schedules.c.lease_id == bindparam("by_lease"),
-        schedules.c.version == bindparam("read"),
+        schedules.c.id == bindparam("wanted"),
+        or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
     )
+    .values(lease_id=bindparam("new_lease_id"), lease_until=func.now() + LEASE)
+    .returning(*schedule_rows.COLUMNS)
+)
+_HELD = and_(schedules.c.id == bindparam("leased"), schedules.c.lease_id == bindparam("by_lease"))
+_NOTE_REPAIR = recorded(
+    update(schedules)
+    .where(_HELD, schedules.c.version == bindparam("read"))
     .values(version=schedules.c.version + 1, updated_at=bindparam("at"), clock_status=bindparam("status"))
 )
 
@@ -59,21 +66,12 @@ class ClockLeases:
     async def take(self, schedule_id: UUID) -> Lease | None:
         """None where another has it, or there is no such schedule."""
         lease_id, taken = uuid4(), time.monotonic()
-        query = (
-            update(schedules)
-            .where(
-                schedules.c.id == schedule_id,
-                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
-            )
-            .values(lease_id=lease_id, lease_until=func.now() + LEASE)
-            .returning(*schedule_rows.COLUMNS)
-        )
-        async with self._database.transaction() as connection:
-            row = (await connection.execute(query)).first()
-        if row is None:
+        async with self._database.changes.begin() as transaction:
+            rows = await transaction.rows(_TAKE, {"wanted": schedule_id, "new_lease_id": lease_id})
+        if not rows:
             return None
         writes_until = taken + (LEASE - LEASE_MARGIN).total_seconds()
-        return Lease(lease_id, schedule_rows.to_schedule(row), writes_until)
+        return Lease(lease_id, schedule_rows.whole(rows[0]), writes_until)
 
     async def note_repair(self, lease: Lease, status: ClockStatus, note: str) -> Lease | None:
         """Give the schedule a version that only says what will be put right: its definition stays as it is.
@@ -89,22 +87,25 @@ class ClockLeases:
             "status": status,
             **revision(Actor(schedule.account_id), ChangeKind.REPAIRED, schedule.definition, note[:LONGEST_NOTE]),
         }
-        async with self._database.transaction() as connection:
-            rows = await CoreTransaction(connection).rows(_NOTE_REPAIR, values)
+        async with self._database.changes.begin() as transaction:
+            rows = await transaction.rows(_NOTE_REPAIR, values)
             await reach(Failpoint.BEFORE_COMMIT)
         return replace(lease, schedule=schedule_rows.whole(rows[0])) if rows else None
 
     async def give_back(self, lease: Lease, **columns: Any) -> int | None:
         """Give the row back with what was found; its version now, or None where another holds it."""
-        if "applied_version" in columns:
-            in_sync = schedules.c.version == columns["applied_version"]
-            columns["clock_status"] = case((in_sync, ClockStatus.IN_SYNC), else_=ClockStatus.PENDING)
-        query = (
-            update(schedules)
-            .where(schedules.c.id == lease.schedule.id, schedules.c.lease_id == lease.id)
-            .values(**columns, lease_id=None, lease_until=None)
-            .returning(schedules.c.version)
-        )
-        async with self._database.transaction() as connection:
-            row: Row[Any] | None = (await connection.execute(query)).first()
-        return row.version if row is not None else None
+        values = {**new(columns), "leased": lease.schedule.id, "by_lease": lease.id}
+        async with self._database.changes.begin() as transaction:
+            rows = await transaction.rows(_giving_back(frozenset(columns)), values)
+        return rows[0]["version"] if rows else None
+
+
+@lru_cache(maxsize=STATEMENTS_KEPT)
+def _giving_back(names: frozenset[str]) -> Statement:
+    columns: dict[str, Any] = given(schedules, names)
+    if "applied_version" in names:
+        in_sync = schedules.c.version == columns["applied_version"]
+        columns["clock_status"] = case((in_sync, ClockStatus.IN_SYNC), else_=ClockStatus.PENDING)
+    return Statement(
+        update(schedules).where(_HELD).values(**columns, lease_id=None, lease_until=None).returning(schedules.c.version)
+    )

@@ -11,15 +11,12 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Select, func, select, update
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services import acp, run_changes
+from services import acp, delivery_statements, run_changes
 from services.agent import AgentStatus
 from services.creators import Creators, Work
 from services.database import Database
@@ -28,9 +25,11 @@ from services.failpoints import Failpoint, reach
 from services.principals import Principal
 from services.rendering import create_key, input_key
 from services.run import LOST, AttemptOutcome, Run, RunError, RunStatus, SkipReason
-from services.schedule import Author, OnUnknown
+from services.schedule import Author, Columns, OnUnknown
 from services.secrets import SecretBox, SecretUnreadable
-from services.tables import agents, attempts, messages, runs, tasks
+from services.statements import new
+from services.tables import new_id
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 log = structlog.get_logger(__name__)
@@ -132,34 +131,34 @@ class Deliveries:
         except asyncio.CancelledError:
             await asyncio.shield(self._interrupted(begun, time.monotonic() - started))
             raise
-        async with self._database.transaction() as connection:
-            step = await _close(connection, begun, outcome, time.monotonic() - started)
+        async with self._database.changes.begin() as transaction:
+            step = await _close(transaction, begun, outcome, time.monotonic() - started)
         self._notifier.poke()
         return step
 
     async def _prepare(self, run_id: UUID) -> _Request | DeliveryStep:
         if (stop := await self.unless_allowed(run_id)) is not None:
             return stop
-        async with self._database.transaction() as connection:
-            return await self._begin(connection, run_id, self._open)
+        async with self._database.changes.begin() as transaction:
+            return await self._begin(transaction, run_id, self._open)
 
     async def unless_allowed(self, run_id: UUID) -> DeliveryStep | None:
         """None where the run's creator may have something sent now; else what becomes of the run."""
         if not self._creators.asks:
             return None
-        async with self._database.transaction() as connection:
-            work = await self._begin(connection, run_id, _work)
+        async with self._database.changes.begin() as transaction:
+            work = await self._begin(transaction, run_id, _work)
         if not isinstance(work, Work):
             return work
         try:
             allowed = await self._creators.may_send(work)
         except NextfireError as error:
-            async with self._database.transaction() as connection:
-                return await _put_off(connection, run_id, error)
+            async with self._database.changes.begin() as transaction:
+                return await _put_off(transaction, run_id, error)
         if allowed:
             return None
-        async with self._database.transaction() as connection:
-            return await _no_more_sent(connection, run_id, SkipReason.PERMISSION_DENIED)
+        async with self._database.changes.begin() as transaction:
+            return await _no_more_sent(transaction, run_id, SkipReason.PERMISSION_DENIED)
 
     async def _interrupted(self, request: _Request, seconds: float) -> None:
         """Close an attempt that this worker gives up because it is stopped, or because the run is cancelled.
@@ -168,9 +167,9 @@ class Deliveries:
         """
         number, milliseconds = request.number, round(seconds * 1000)
         try:
-            async with self._database.transaction() as connection:
+            async with self._database.changes.begin() as transaction:
                 await _close_attempt(
-                    connection, request.run.id, number, AttemptOutcome.UNKNOWN, INTERRUPTED, milliseconds
+                    transaction, request.run.id, number, AttemptOutcome.UNKNOWN, INTERRUPTED, milliseconds
                 )
         except Unavailable:
             log.warning(
@@ -182,27 +181,27 @@ class Deliveries:
 
     async def _begin(
         self,
-        connection: AsyncConnection,
+        transaction: Transaction,
         run_id: UUID,
-        go_on: Callable[[AsyncConnection, Run, Row[Any]], Awaitable[Begun]],
+        go_on: Callable[[Transaction, Run, Columns], Awaitable[Begun]],
     ) -> Begun | DeliveryStep:
         """What the attempts so far have come to; or where they have come to no end, what `go_on` does."""
-        run = await run_changes.locked(connection, run_id)
-        row = await _delivery(connection, run_id)
-        last = await _last_attempt(connection, run_id)
-        if last is not None and last.outcome == AttemptOutcome.IN_FLIGHT:
-            await _close_attempt(connection, run_id, last.n, AttemptOutcome.UNKNOWN, LOST, None)
+        run = await run_changes.locked(transaction, run_id)
+        row = await _delivery(transaction, run_id)
+        last = await _last_attempt(transaction, run_id)
+        if last is not None and last["outcome"] == AttemptOutcome.IN_FLIGHT:
+            await _close_attempt(transaction, run_id, last["n"], AttemptOutcome.UNKNOWN, LOST, None)
         # Without a deadline nothing was sent since the run was retried: what came before counts no more.
-        if (ended := _ended(run, row, last if row.deadline_at else None)) is not None:
+        if (ended := _ended(run, row, last if row["deadline_at"] else None)) is not None:
             return ended
-        return await go_on(connection, run, row)
+        return await go_on(transaction, run, row)
 
-    async def _open(self, connection: AsyncConnection, run: Run, row: Row[Any]) -> _Request | Ended:
+    async def _open(self, transaction: Transaction, run: Run, row: Columns) -> _Request | Ended:
         try:
-            api_key = self._secrets.open(row.api_key) if row.api_key else None
+            api_key = self._secrets.open(row["api_key"]) if row["api_key"] else None
         except SecretUnreadable:
             return Ended(RunStatus.FAILED, API_KEY_UNREADABLE)
-        return await _open_attempt(connection, run, row, api_key)
+        return await _open_attempt(transaction, run, row, api_key)
 
     async def _send(self, request: _Request) -> acp.Outcome:
         """task/create first where the agent takes it and has not yet acknowledged it, then the input."""
@@ -211,8 +210,8 @@ class Deliveries:
             outcome = await self._post(request, request.create_body, create_key(task_id), "task")
             if not isinstance(outcome, acp.Accepted):
                 return outcome
-            async with self._database.transaction() as connection:
-                await connection.execute(update(tasks).where(tasks.c.id == task_id).values(accepted_at=func.now()))
+            async with self._database.changes.begin() as transaction:
+                await transaction.rows(delivery_statements.ACCEPT_TASK, {"task": task_id})
         return await self._post(request, request.input_body, input_key(request.run.id), "input")
 
     async def _post(self, request: _Request, body: bytes, key: str, part: str) -> acp.Outcome:
@@ -225,39 +224,39 @@ class Deliveries:
         )
 
 
-async def _work(_connection: AsyncConnection, run: Run, row: Row[Any]) -> Work:
+async def _work(_transaction: Transaction, run: Run, row: Columns) -> Work:
     assert run.agent_id is not None  # noqa: S101 - a run with a task has an agent
     assert run.task_id is not None  # noqa: S101 - its task is what was joined
-    creator = Principal.from_json(row.creator_principal) if row.creator_principal else None
+    creator = Principal.from_json(row["creator_principal"]) if row["creator_principal"] else None
     return Work(run.account_id, creator, run.agent_id, run.task_id)
 
 
-async def _put_off(connection: AsyncConnection, run_id: UUID, error: NextfireError) -> Again | Ended:
+async def _put_off(transaction: Transaction, run_id: UUID, error: NextfireError) -> Again | Ended:
     """Nothing is sent while nobody can say whether it may be; the run's horizon goes on meanwhile."""
-    run = await run_changes.locked(connection, run_id)
+    run = await run_changes.locked(transaction, run_id)
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    row, last, now = await _delivery(connection, run_id), await _last_attempt(connection, run_id), datetime.now(UTC)
-    begun_at = row.begun_at or now
+    row, last, now = await _delivery(transaction, run_id), await _last_attempt(transaction, run_id), datetime.now(UTC)
+    begun_at = row["begun_at"] or now
     run_error = RunError(f"AUTHORIZATION_{error.code}", error.message, retryable=True)
     delay = _following_pause(now - begun_at)
     if now + delay >= _deadline(row, begun_at):
-        unknown = row.deadline_at is not None and last is not None and last.outcome == AttemptOutcome.UNKNOWN
+        unknown = row["deadline_at"] is not None and last is not None and last["outcome"] == AttemptOutcome.UNKNOWN
         return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, run_error)
-    await run_changes.set_status(connection, run, RunStatus.RETRYING, error=run_error.to_json(), begun_at=begun_at)
+    await run_changes.set_status(transaction, run, RunStatus.RETRYING, error=run_error.to_json(), begun_at=begun_at)
     return Again(delay, run_error)
 
 
-async def _no_more_sent(connection: AsyncConnection, run_id: UUID, reason: SkipReason) -> Ended:
-    run = await run_changes.locked(connection, run_id)
+async def _no_more_sent(transaction: Transaction, run_id: UUID, reason: SkipReason) -> Ended:
+    run = await run_changes.locked(transaction, run_id)
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    row, last = await _delivery(connection, run_id), await _last_attempt(connection, run_id)
-    return _unsent(reason, last if row.deadline_at else None)
+    row, last = await _delivery(transaction, run_id), await _last_attempt(transaction, run_id)
+    return _unsent(reason, last if row["deadline_at"] else None)
 
 
-def _unsent(reason: SkipReason, last: Row[Any] | None) -> Ended:
-    if last is not None and last.may_have_arrived:
+def _unsent(reason: SkipReason, last: Columns | None) -> Ended:
+    if last is not None and last["may_have_arrived"]:
         return Ended(RunStatus.UNKNOWN, NO_MORE_SENT[reason])
     return Ended(RunStatus.SKIPPED, None, reason)
 
@@ -267,9 +266,9 @@ def _following_pause(passed: timedelta) -> timedelta:
     return min(LONGEST_BACKOFF, max(FIRST_BACKOFF, passed)) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _deadline(row: Row[Any], begun_at: datetime) -> datetime:
-    horizon = timedelta(seconds=row.retry_horizon_seconds)
-    deadline: datetime = row.deadline_at or begun_at + horizon
+def _deadline(row: Columns, begun_at: datetime) -> datetime:
+    horizon = timedelta(seconds=row["retry_horizon_seconds"])
+    deadline: datetime = row["deadline_at"] or begun_at + horizon
     return deadline
 
 
@@ -279,104 +278,78 @@ def backoff(number: int) -> timedelta:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-async def _delivery(connection: AsyncConnection, run_id: UUID) -> Row[Any]:
-    query: Select[Any] = (
-        select(
-            runs.c.on_unknown,
-            runs.c.retry_horizon_seconds,
-            runs.c.begun_at,
-            runs.c.deadline_at,
-            runs.c.creator_principal,
-            runs.c.attempt_count,
-            tasks.c.create_body,
-            tasks.c.input_body,
-            tasks.c.accepted_at,
-            agents.c.url,
-            agents.c.api_key,
-            agents.c.status.label("agent_status"),
-        )
-        .join(tasks, tasks.c.id == runs.c.task_id)
-        .join(agents, agents.c.id == runs.c.agent_id)
-        .where(runs.c.id == run_id)
-    )
-    row: Row[Any] = (await connection.execute(query)).one()
+async def _delivery(transaction: Transaction, run_id: UUID) -> Columns:
+    (row,) = await transaction.rows(delivery_statements.OF_RUN, {"run": run_id})
     return row
 
 
-async def _last_attempt(connection: AsyncConnection, run_id: UUID) -> Row[Any] | None:
+async def _last_attempt(transaction: Transaction, run_id: UUID) -> Columns | None:
     """With `may_have_arrived`, which is about all attempts of the run."""
-    is_unknown = attempts.c.outcome.in_([AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN])
-    query = (
-        select(attempts, func.bool_or(is_unknown).over().label("may_have_arrived"))
-        .where(attempts.c.run_id == run_id)
-        .order_by(attempts.c.n.desc())
-        .limit(1)
-    )
-    return (await connection.execute(query)).first()
+    rows = await transaction.rows(delivery_statements.LAST_ATTEMPT, {"run": run_id})
+    return rows[0] if rows else None
 
 
-def _ended(run: Run, row: Row[Any], last: Row[Any] | None) -> DeliveryStep | None:
+def _ended(run: Run, row: Columns, last: Columns | None) -> DeliveryStep | None:
     """What the attempts so far have come to, where they have come to an end."""
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    outcome = last.outcome if last is not None else None
-    error = RunError.from_json(last.error) if last is not None else None
+    outcome = last["outcome"] if last is not None else None
+    error = RunError.from_json(last["error"]) if last is not None else None
     if outcome == AttemptOutcome.DELIVERED:
         return Delivered()
     if outcome == AttemptOutcome.REFUSED:
         return Ended(RunStatus.FAILED, error)
     if outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN):
         error = error or LOST
-        if row.on_unknown == OnUnknown.HOLD:
+        if row["on_unknown"] == OnUnknown.HOLD:
             return Ended(RunStatus.UNKNOWN, error)
-    if row.agent_status == AgentStatus.DELETED:
+    if row["agent_status"] == AgentStatus.DELETED:
         return _unsent(SkipReason.AGENT_DELETED, last)
-    if row.deadline_at is not None and row.deadline_at <= datetime.now(UTC):
+    if row["deadline_at"] is not None and row["deadline_at"] <= datetime.now(UTC):
         unknown = outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN)
         return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error or EXHAUSTED)
     return None
 
 
-async def _open_attempt(connection: AsyncConnection, run: Run, row: Row[Any], api_key: str | None) -> _Request:
-    number = row.attempt_count + 1
-    deadline_at = _deadline(row, row.begun_at or datetime.now(UTC))
-    await connection.execute(
-        insert(attempts).values(
-            run_id=run.id,
-            n=number,
-            idempotency_key=input_key(run.id),
-            body_sha256=hashlib.sha256(row.input_body).hexdigest(),
-            at=datetime.now(UTC),
-        )
-    )
+async def _open_attempt(transaction: Transaction, run: Run, row: Columns, api_key: str | None) -> _Request:
+    number = row["attempt_count"] + 1
+    deadline_at = _deadline(row, row["begun_at"] or datetime.now(UTC))
+    attempt = {
+        "run_id": run.id,
+        "n": number,
+        "idempotency_key": input_key(run.id),
+        "body_sha256": hashlib.sha256(row["input_body"]).hexdigest(),
+        "at": datetime.now(UTC),
+    }
+    await transaction.rows(delivery_statements.OPEN, new(attempt))
     after = await run_changes.set_status(
-        connection, run, RunStatus.DELIVERING, attempt_count=number, deadline_at=deadline_at
+        transaction, run, RunStatus.DELIVERING, attempt_count=number, deadline_at=deadline_at
     )
     return _Request(
         run=after,
         number=number,
-        url=row.url,
+        url=row["url"],
         api_key=api_key,
-        create_body=None if row.accepted_at else row.create_body,
-        input_body=row.input_body,
-        on_unknown=OnUnknown(row.on_unknown),
+        create_body=None if row["accepted_at"] else row["create_body"],
+        input_body=row["input_body"],
+        on_unknown=OnUnknown(row["on_unknown"]),
         deadline_at=deadline_at,
     )
 
 
-async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Outcome, seconds: float) -> DeliveryStep:
-    run = await run_changes.locked(connection, request.run.id)
+async def _close(transaction: Transaction, request: _Request, outcome: acp.Outcome, seconds: float) -> DeliveryStep:
+    run = await run_changes.locked(transaction, request.run.id)
     kind, error = recorded(outcome)
-    closed = await _close_attempt(connection, run.id, request.number, kind, error, round(seconds * 1000))
+    closed = await _close_attempt(transaction, run.id, request.number, kind, error, round(seconds * 1000))
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
     if not closed and not isinstance(outcome, acp.Accepted):
         # Another worker took this attempt for lost, and may be at the next: what it came to is read anew.
         return Again(FIRST_BACKOFF, error or LOST)
-    await _note_agent(connection, run, outcome)
+    await _note_agent(transaction, run, outcome)
     if isinstance(outcome, acp.Accepted):
-        await _store_replies(connection, run, outcome)
-        await run_changes.set_status(connection, run, run.status, delivered_at=datetime.now(UTC), error=None)
+        await _store_replies(transaction, run, outcome)
+        await run_changes.set_status(transaction, run, run.status, delivered_at=datetime.now(UTC), error=None)
         return Delivered()
     assert error is not None  # noqa: S101 - every outcome but Accepted has one
     if isinstance(outcome, acp.Refused):
@@ -388,7 +361,7 @@ async def _close(connection: AsyncConnection, request: _Request, outcome: acp.Ou
     if datetime.now(UTC) + delay >= request.deadline_at:
         unknown = isinstance(outcome, acp.Unknown)
         return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error)
-    await run_changes.set_status(connection, run, RunStatus.RETRYING, error=error.to_json())
+    await run_changes.set_status(transaction, run, RunStatus.RETRYING, error=error.to_json())
     return Again(delay, error)
 
 
@@ -406,7 +379,7 @@ def recorded(outcome: acp.Outcome) -> tuple[AttemptOutcome, RunError | None]:
 
 
 async def _close_attempt(
-    connection: AsyncConnection,
+    transaction: Transaction,
     run_id: UUID,
     number: int,
     outcome: AttemptOutcome,
@@ -416,39 +389,30 @@ async def _close_attempt(
     """False where another worker took the attempt for lost. An answer that comes after that is on record all the same:
     that it is delivered is known then, and nothing else is.
     """
-    is_open = attempts.c.outcome == AttemptOutcome.IN_FLIGHT
-    if outcome is AttemptOutcome.DELIVERED:
-        is_open = is_open | (attempts.c.outcome == AttemptOutcome.UNKNOWN)
-    closed = await connection.execute(
-        update(attempts)
-        .where(attempts.c.run_id == run_id, attempts.c.n == number, is_open)
-        .values(outcome=outcome, error=error.to_json() if error else None, duration_ms=duration_ms)
-        .returning(attempts.c.n)
+    statement = (
+        delivery_statements.CLOSE_DELIVERED if outcome is AttemptOutcome.DELIVERED else delivery_statements.CLOSE
     )
-    return closed.first() is not None
+    closed = {"outcome": outcome, "error": error.to_json() if error else None, "duration_ms": duration_ms}
+    return bool(await transaction.rows(statement, {**new(closed), "run": run_id, "number": number}))
 
 
-async def _note_agent(connection: AsyncConnection, run: Run, outcome: acp.Outcome) -> None:
+async def _note_agent(transaction: Transaction, run: Run, outcome: acp.Outcome) -> None:
     """An agent that refuses connections shows as UNREACHABLE until one gets through."""
     unreachable = isinstance(outcome, acp.Retry) and outcome.code.startswith("CONNECT_")
     before, after = AgentStatus.UNREACHABLE, AgentStatus.ACTIVE
     if unreachable:
         before, after = after, before
-    await connection.execute(
-        update(agents).where(agents.c.id == run.agent_id, agents.c.status == before).values(status=after)
-    )
+    await transaction.rows(delivery_statements.NOTE_AGENT, {"agent": run.agent_id, "before": before, "after": after})
 
 
-async def _store_replies(connection: AsyncConnection, run: Run, accepted: acp.Accepted) -> None:
-    rows = [
-        {
-            "task_id": run.task_id,
-            "idempotency_key": f"reply:{reply.index}",
-            "author": Author(reply.author.upper()),
-            "content": reply.content,
-            "sequence": sequence,
+async def _store_replies(transaction: Transaction, run: Run, accepted: acp.Accepted) -> None:
+    replies = accepted.replies
+    if replies:
+        columns = {
+            "task": run.task_id,
+            "ids": [new_id() for _ in replies],
+            "idempotency_keys": [f"reply:{reply.index}" for reply in replies],
+            "authors": [Author(reply.author.upper()) for reply in replies],
+            "contents": [reply.content for reply in replies],
         }
-        for sequence, reply in enumerate(accepted.replies, start=2)
-    ]
-    if rows:
-        await connection.execute(insert(messages).values(rows).on_conflict_do_nothing())
+        await transaction.rows(delivery_statements.STORE_REPLIES, columns)

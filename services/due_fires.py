@@ -11,9 +11,8 @@ from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Uuid, any_, func, literal, select, update
+from sqlalchemy import Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import schedule_rows
 from services.agent import Agent
@@ -25,11 +24,26 @@ from services.new_runs import agent_of, delivery_columns, insert, scheduled_orde
 from services.run import Run, RunError, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Schedule
 from services.starter import manual_workflow_id
+from services.statements import Statement
 from services.tables import runs, schedules
+from services.transactions import Transaction
 
 SETTLED_OF = 1_000
 SETTLED_AT_ONCE = 50
 """So that it fits into the lease of the one who settles, with much left of it."""
+
+_THERE = Statement(select(runs.c.id).where(runs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
+_LOCKED = Statement(select(*schedule_rows.COLUMNS).where(schedules.c.id == bindparam("schedule")).with_for_update())
+_marks = (
+    func.unnest(bindparam("ids", type_=ARRAY(Uuid)), bindparam("until", type_=ARRAY(TIMESTAMP(timezone=True))))
+    .table_valued("id", "until")
+    .render_derived("marks")
+)
+_MARK = Statement(
+    update(schedules)
+    .where(schedules.c.id == _marks.c.id)
+    .values(settled_until=func.greatest(schedules.c.settled_until, _marks.c.until))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +76,7 @@ class DueFires:
     async def missing(self, due: Sequence[Missing]) -> list[Missing]:
         """Of these due times, those without a run; schedules that lack none are left out."""
         ids = {run_id(each.schedule_id, scheduled_key(fire)) for each in due for fire in each.fires}
-        query = select(runs.c.id).where(runs.c.id == any_(literal(list(ids), ARRAY(Uuid))))
-        async with self._database.read() as connection:
-            found = {row.id for row in await connection.execute(query)}
+        found = {row["id"] for row in await self._database.reads.rows(_THERE, {"ids": list(ids)})}
         lacking = [
             Missing(
                 each.schedule_id,
@@ -76,14 +88,14 @@ class DueFires:
 
     async def claim(self, missing: Missing) -> list[Run]:
         """Make the runs of these due times, whatever becomes of each; those that were there meanwhile are left out."""
-        query = select(*schedule_rows.COLUMNS).where(schedules.c.id == missing.schedule_id).with_for_update()
         made = []
-        async with self._database.transaction() as connection:
-            schedule = schedule_rows.to_schedule((await connection.execute(query)).one())
-            agent = await agent_of(connection, schedule.agent_id)
-            earlier = await unfinished(connection, schedule.id)
+        async with self._database.changes.begin() as transaction:
+            (row,) = await transaction.rows(_LOCKED, {"schedule": missing.schedule_id})
+            schedule = schedule_rows.whole(row)
+            agent = await agent_of(transaction, schedule.agent_id)
+            earlier = await unfinished(transaction, schedule.id)
             for fire in missing.fires:
-                run = await _claim(connection, schedule, agent, fire, earlier)
+                run = await _claim(transaction, schedule, agent, fire, earlier)
                 if run is not None:
                     made.append(run)
                     earlier += [run] if run.finished_at is None else []
@@ -91,25 +103,15 @@ class DueFires:
 
     async def mark(self, schedule_ids: Sequence[UUID], until: Sequence[datetime]) -> None:
         """Note up to when each of these schedules has all its runs; a mark never goes back."""
-        marks = (
-            func.unnest(literal(list(schedule_ids), ARRAY(Uuid)), literal(list(until), ARRAY(TIMESTAMP(timezone=True))))
-            .table_valued("id", "until")
-            .render_derived("marks")
-        )
-        query = (
-            update(schedules)
-            .where(schedules.c.id == marks.c.id)
-            .values(settled_until=func.greatest(schedules.c.settled_until, marks.c.until))
-        )
-        async with self._database.transaction() as connection:
-            await connection.execute(query)
+        async with self._database.changes.begin() as transaction:
+            await transaction.rows(_MARK, {"ids": list(schedule_ids), "until": list(until)})
 
 
 async def _claim(
-    connection: AsyncConnection, schedule: Schedule, agent: Agent, fire: datetime, earlier: list[Run]
+    transaction: Transaction, schedule: Schedule, agent: Agent, fire: datetime, earlier: list[Run]
 ) -> Run | None:
     now = datetime.now(UTC)
-    skipped = await skip_requested(connection, schedule.id, fire)
+    skipped = await skip_requested(transaction, schedule.id, fire)
     reason = decide(schedule, agent, RunTrigger.SCHEDULED, fire, now, skipped=skipped, unfinished=earlier)
     order = scheduled_order(schedule, scheduled_key(fire), RunTrigger.SCHEDULED, fire)
     values: dict[str, Any] = {
@@ -118,7 +120,7 @@ async def _claim(
         "schedule_version": schedule.version,
         "temporal_workflow_id": manual_workflow_id(order.run_id),
     }
-    return await insert(connection, order, agent, values)
+    return await insert(transaction, order, agent, values)
 
 
 def _outcome(schedule: Schedule, reason: SkipReason | None, now: datetime, earlier: list[Run]) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""The event log in Postgres: appended to within the caller's transaction, read in one order that never
-changes.
+"""The event log in Postgres: written along with what it tells of, read in one order that never changes.
 
 Ids are handed out before their transactions commit, so the order of ids is not the order of commits
 (measured: a reader by id lost 764 of 2,400 events). The log is therefore read in the order (xid, id), and
@@ -18,7 +17,6 @@ from uuid import UUID
 
 from asyncpg import Record
 from sqlalchemy import Text, Uuid, bindparam, func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.database import Database
 from services.errors import CursorExpired, Unavailable
@@ -37,8 +35,6 @@ PRUNE_BATCH = 2_000
 
 _PRUNE_LOCK = 6_204_391_078
 """The advisory lock of the one who prunes; an arbitrary number of our own."""
-
-_APPEND = events.insert().inline()
 
 _KINDS = {each.value: each for each in EventKind}
 
@@ -168,30 +164,6 @@ class Page:
     """Whether that is all that could be read at the time."""
     lag: timedelta | None
     """The age of the oldest committed event behind `last`; None when there is none."""
-
-
-async def append(
-    connection: AsyncConnection,
-    *,
-    account_id: str,
-    kind: EventKind,
-    schedule_id: UUID | None,
-    run_id: UUID | None,
-    agent_id: UUID | None,
-    payload: dict[str, Any],
-) -> None:
-    """Write one event in the caller's transaction; poke the `Notifier` after the commit."""
-    await connection.execute(
-        _APPEND,
-        {
-            "account_id": account_id,
-            "kind": kind,
-            "schedule_id": schedule_id,
-            "run_id": run_id,
-            "agent_id": agent_id,
-            "payload": payload,
-        },
-    )
 
 
 class EventLog:

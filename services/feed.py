@@ -22,14 +22,12 @@ import structlog
 
 from services.database import Database
 from services.errors import CursorExpired, InvalidInput, Unavailable
-from services.event_log import SPAN, EventLog, Page, append
+from services.event_log import SPAN, EventLog, Page
 from services.feed_batch import Batch, Stretch, batches_of
 from services.feed_event import Cursor, Event, EventKind
 from services.feed_subscriber import State, Subscriber
 from services.feed_subscription import Subscription
 from services.wakeup import Listener
-
-__all__ = ["Feed", "append"]
 
 QUEUE_LIMIT = 1_000
 """How many events wait for one subscriber before it has to read them from the log."""

@@ -4,17 +4,19 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Row, Select, Uuid, any_, literal, or_, select
+from asyncpg import Record
+from sqlalchemy import ColumnElement, Uuid, any_, bindparam, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.database import Database
 from services.definition import cadence_from_json
 from services.due import Regime
+from services.statements import Statement
 from services.tables import schedule_revisions, schedules
 
 log = structlog.get_logger(__name__)
@@ -48,8 +50,8 @@ class Histories:
         """All schedules that may still lack a run, from their marks on, or from `since` on for all of them."""
         last = _NEVER
         while True:
-            async with self._database.read() as connection:
-                ids = [row.id for row in await connection.execute(_page(last, since))]
+            rows = await self._database.reads.rows(_PAGES[since is None], {"last": last, "since": since})
+            ids = [row["id"] for row in rows]
             if ids:
                 yield await self._read(ids, since)
             if len(ids) < PAGE:
@@ -57,10 +59,9 @@ class Histories:
             last = ids[-1]
 
     async def _read(self, ids: Sequence[UUID], since: datetime | None) -> list[History]:
-        async with self._database.read() as connection:
-            rows = (await connection.execute(_revisions(ids, since))).all()
+        rows = await self._database.reads.rows(_REVISIONS[since is None], {"ids": list(ids), "since": since})
         histories = []
-        for schedule_id, revisions in groupby(rows, key=attrgetter("id")):
+        for schedule_id, revisions in groupby(rows, key=itemgetter("id")):
             try:
                 histories.append(_history(schedule_id, list(revisions)))
             except Exception:
@@ -68,18 +69,14 @@ class Histories:
         return histories
 
 
-def _page(last: UUID, since: datetime | None) -> Select[Any]:
+def _page(mark: ColumnElement[Any]) -> Statement:
     """A deleted schedule is looked at until its mark is behind the end of it."""
-    mark = _mark(since)
     unsettled = or_(schedules.c.deleted_at.is_(None), mark.is_(None), mark < schedules.c.deleted_at)
-    return select(schedules.c.id).where(schedules.c.id > last, unsettled).order_by(schedules.c.id).limit(PAGE)
+    query = select(schedules.c.id).where(schedules.c.id > bindparam("last"), unsettled)
+    return Statement(query.order_by(schedules.c.id).limit(literal_column(str(PAGE))))
 
 
-def _mark(since: datetime | None) -> ColumnElement[Any]:
-    return schedules.c.settled_until if since is None else literal(since, schedules.c.settled_until.type)
-
-
-def _revisions(ids: Sequence[UUID], since: datetime | None) -> Select[Any]:
+def _revisions(mark: ColumnElement[Any]) -> Statement:
     """The revisions that are or come into force after the mark, without the inputs, which may be large."""
     definition, later = schedule_revisions.c.definition, schedule_revisions.alias("later")
     superseded = (
@@ -87,38 +84,45 @@ def _revisions(ids: Sequence[UUID], since: datetime | None) -> Select[Any]:
         .where(
             later.c.schedule_id == schedule_revisions.c.schedule_id,
             later.c.version == schedule_revisions.c.version + 1,
-            later.c.at <= _mark(since),
+            later.c.at <= mark,
         )
         .exists()
     )
     keys = ("cadence", "startAt", "endAt", "jitterSeconds", "paused")
-    return (
+    query = (
         select(
             schedules.c.id,
             schedules.c.deleted_at,
-            _mark(since).label("mark"),
+            mark.label("mark"),
             schedule_revisions.c.at,
             *(definition[key].label(key) for key in keys),
         )
         .join(schedule_revisions, schedule_revisions.c.schedule_id == schedules.c.id)
-        .where(schedules.c.id == any_(literal(list(ids), ARRAY(Uuid))), ~superseded)
+        .where(schedules.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))), ~superseded)
         .order_by(schedules.c.id, schedule_revisions.c.version)
     )
+    return Statement(query)
 
 
-def _history(schedule_id: UUID, rows: list[Row[Any]]) -> History:
+_SETTLED_UNTIL, _SINCE = schedules.c.settled_until, bindparam("since", type_=schedules.c.settled_until.type)
+_PAGES = {True: _page(_SETTLED_UNTIL), False: _page(_SINCE)}
+_REVISIONS = {True: _revisions(_SETTLED_UNTIL), False: _revisions(_SINCE)}
+"""By whether each schedule's own mark is taken."""
+
+
+def _history(schedule_id: UUID, rows: list[Record]) -> History:
     regimes = tuple(
         Regime(
-            since=row.at,
-            cadence=cadence_from_json(row.cadence),
-            start_at=_time(row.startAt),
-            end_at=_time(row.endAt),
-            jitter=timedelta(seconds=row.jitterSeconds),
-            active=not row.paused and (row.deleted_at is None or row.at < row.deleted_at),
+            since=row["at"],
+            cadence=cadence_from_json(row["cadence"]),
+            start_at=_time(row["startAt"]),
+            end_at=_time(row["endAt"]),
+            jitter=timedelta(seconds=row["jitterSeconds"]),
+            active=not row["paused"] and (row["deleted_at"] is None or row["at"] < row["deleted_at"]),
         )
         for row in rows
     )
-    return History(schedule_id, rows[0].mark or regimes[0].since, regimes)
+    return History(schedule_id, rows[0]["mark"] or regimes[0].since, regimes)
 
 
 def _time(text: str | None) -> datetime | None:

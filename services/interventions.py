@@ -4,8 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, literal_column, select
 
 from services import asked_runs, fields, run_changes, run_rows
 from services.agent import AgentStatus
@@ -17,8 +16,9 @@ from services.principals import Actor
 from services.run import Intervention, InterventionKind, Resolution, Run, RunError, RunStatus
 from services.schedule import Schedule
 from services.starter import Pending, Starter
+from services.statements import Statement
 from services.tables import attempts, runs
-from services.transactions import CoreTransaction
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 MOST = 100
@@ -34,6 +34,16 @@ KINDS = {
     Resolution.DELIVERED: InterventionKind.RESOLVED_DELIVERED,
     Resolution.NOT_DELIVERED: InterventionKind.RESOLVED_NOT_DELIVERED,
 }
+
+_MINE = Statement(
+    select(*run_rows.COLUMNS).where(runs.c.id == bindparam("run"), runs.c.account_id == bindparam("account"))
+)
+_LAST_ATTEMPT = Statement(
+    select(attempts.c.at, attempts.c.duration_ms)
+    .where(attempts.c.run_id == bindparam("run"))
+    .order_by(attempts.c.n.desc())
+    .limit(literal_column("1"))
+)
 
 
 class Interventions:
@@ -56,17 +66,16 @@ class Interventions:
             raise InvalidInput(tuple(issues))
         request = {"operation": "retryRun", "run": str(run_id), "note": note}
         going_on = None
-        async with self._database.transaction() as connection:
-            await _read(connection, actor, run_id)
-            schedule = await run_changes.locked_schedule(connection, run_id)
+        async with self._database.changes.begin() as transaction:
+            await _read(transaction, actor, run_id)
+            schedule = await run_changes.locked_schedule(transaction, run_id)
             answer = {"runId": str(run_id)}
-            if await first_result(CoreTransaction(connection), actor, idempotency_key, request, answer) is None:
-                going_on = await _retry(connection, actor, schedule, run_id, note)
+            if await first_result(transaction, actor, idempotency_key, request, answer) is None:
+                going_on = await _retry(transaction, actor, schedule, run_id, note)
         self._notifier.poke()
         if going_on is not None:
             await self._starter.start_soon(Pending(run_id, going_on.temporal_workflow_id, going_on.trigger))
-        async with self._database.read() as connection:
-            return await _read(connection, actor, run_id)
+        return await _read(self._database.reads, actor, run_id)
 
     async def resolve(self, actor: Actor, run_id: UUID, resolution: Resolution, *, note: str | None) -> Run:
         """Say of a run that is UNKNOWN whether the agent got it; saying the same again is no change.
@@ -75,37 +84,35 @@ class Interventions:
         """
         if issues := fields.check_text(note, fields.MAX_NOTE, "input", "note"):
             raise InvalidInput(tuple(issues))
-        async with self._database.transaction() as connection:
-            await _read(connection, actor, run_id)
-            run = await run_changes.locked(connection, run_id)
-            resolved = await _resolve(connection, actor, run, resolution, note)
+        async with self._database.changes.begin() as transaction:
+            await _read(transaction, actor, run_id)
+            run = await run_changes.locked(transaction, run_id)
+            resolved = await _resolve(transaction, actor, run, resolution, note)
         self._notifier.poke()
         return resolved
 
 
 async def _retry(
-    connection: AsyncConnection, actor: Actor, schedule: Schedule | None, run_id: UUID, note: str | None
+    transaction: Transaction, actor: Actor, schedule: Schedule | None, run_id: UUID, note: str | None
 ) -> Run | None:
     """The run that goes on; None where it is under way. The caller has locked its schedule."""
-    run = await run_changes.locked(connection, run_id)
+    run = await run_changes.locked(transaction, run_id)
     if run.finished_at is None:
         return None
     if run.delivered_at is not None or run.status in REFUSALS or run.agent_id is None:
         raise InvalidInput.of(REFUSALS.get(run.status, REFUSALS[RunStatus.DELIVERED]), "input", "id")
     if schedule is not None and schedule.deleted_at is not None:
         raise InvalidInput.of("The schedule of this run is deleted.", "input", "id")
-    agent = await agent_of(connection, run.agent_id)
+    agent = await agent_of(transaction, run.agent_id)
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this run is deleted.", "input", "id")
     noted = _noted(run, actor, InterventionKind.RETRIED, note)
     if schedule is not None and run.task_id is None:
-        return await asked_runs.take_up_missed(connection, schedule, agent, run, run.trigger, interventions=noted)
-    return await asked_runs.go_on(connection, run, interventions=noted)
+        return await asked_runs.take_up_missed(transaction, schedule, agent, run, run.trigger, interventions=noted)
+    return await asked_runs.go_on(transaction, run, interventions=noted)
 
 
-async def _resolve(
-    connection: AsyncConnection, actor: Actor, run: Run, resolution: Resolution, note: str | None
-) -> Run:
+async def _resolve(transaction: Transaction, actor: Actor, run: Run, resolution: Resolution, note: str | None) -> Run:
     kind = KINDS[resolution]
     if run.finished_at is not None and run.interventions and run.interventions[-1].kind is kind:
         return run
@@ -114,13 +121,13 @@ async def _resolve(
     noted = _noted(run, actor, kind, note)
     if resolution is Resolution.NOT_DELIVERED:
         error = NOT_DELIVERED.to_json()
-        return await run_changes.set_status(connection, run, RunStatus.FAILED, error=error, interventions=noted)
+        return await run_changes.set_status(transaction, run, RunStatus.FAILED, error=error, interventions=noted)
     return await run_changes.set_status(
-        connection,
+        transaction,
         run,
         RunStatus.DELIVERED,
         error=None,
-        delivered_at=await _last_sent(connection, run),
+        delivered_at=await _last_sent(transaction, run),
         interventions=noted,
     )
 
@@ -133,19 +140,17 @@ def _noted(run: Run, actor: Actor, kind: InterventionKind, note: str | None) -> 
     return [each.to_json() for each in (*run.interventions, latest)]
 
 
-async def _last_sent(connection: AsyncConnection, run: Run) -> datetime:
+async def _last_sent(transaction: Transaction, run: Run) -> datetime:
     """The end of the last request: nobody knows better when the agent got it."""
-    query = select(attempts.c.at, attempts.c.duration_ms).where(attempts.c.run_id == run.id)
-    row = (await connection.execute(query.order_by(attempts.c.n.desc()).limit(1))).first()
-    if row is None:
+    rows = await transaction.rows(_LAST_ATTEMPT, {"run": run.id})
+    if not rows:
         return datetime.now(UTC)
-    ended: datetime = row.at + timedelta(milliseconds=row.duration_ms or 0)
+    ended: datetime = rows[0]["at"] + timedelta(milliseconds=rows[0]["duration_ms"] or 0)
     return ended
 
 
-async def _read(connection: AsyncConnection, actor: Actor, run_id: UUID) -> Run:
-    query = select(*run_rows.COLUMNS).where(runs.c.id == run_id, runs.c.account_id == actor.account_id)
-    row = (await connection.execute(query)).first()
-    if row is None:
+async def _read(transaction: Transaction, actor: Actor, run_id: UUID) -> Run:
+    rows = await transaction.rows(_MINE, {"run": run_id, "account": actor.account_id})
+    if not rows:
         raise NotFound("run", "input", "id")
-    return run_rows.to_run(row)
+    return run_rows.whole(rows[0])

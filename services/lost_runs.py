@@ -93,10 +93,10 @@ class LostRuns:
 
     async def _cancelled(self, lost_run_id: UUID) -> bool:
         """Someone wanted it ended, and the workflow did not get to write that down."""
-        async with self._database.transaction() as connection:
-            run = await run_changes.locked(connection, lost_run_id)
+        async with self._database.changes.begin() as transaction:
+            run = await run_changes.locked(transaction, lost_run_id)
             if run.finished_at is not None:
                 return False
-            await run_changes.finish(connection, run, RunStatus.CANCELLED)
+            await run_changes.finish(transaction, run, RunStatus.CANCELLED)
         self._notifier.poke()
         return True

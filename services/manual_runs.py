@@ -6,12 +6,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 from uuid_utils.compat import uuid7
 
-from services import asked_runs, fields, run_rows
+from services import agents, asked_runs, fields, run_rows
 from services.agent import Agent
-from services.agents import COLUMNS, to_agent
 from services.database import Database
 from services.errors import InvalidInput, Issue, NotFound
 from services.failpoints import Failpoint, reach
@@ -26,12 +24,22 @@ from services.schedules import ClockKeeper
 from services.skips import skip_next
 from services.starter import Pending, Starter, manual_workflow_id
 from services.statements import Statement
-from services.tables import agents, runs
-from services.transactions import CoreTransaction
+from services.tables import agents as agents_table
+from services.tables import runs
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
 _BY_ID = Statement(
     select(*run_rows.COLUMNS).where(runs.c.id == bindparam("id"), runs.c.account_id == bindparam("account_id"))
+)
+_LIVE_AGENT = Statement(
+    select(*agents.COLUMNS)
+    .where(
+        agents_table.c.id == bindparam("agent"),
+        agents_table.c.account_id == bindparam("account"),
+        agents_table.c.deleted_at.is_(None),
+    )
+    .with_for_update(read=True)
 )
 RUN_AGENT_HORIZON_SECONDS = 3600
 """The retry horizon of a run without a schedule: the default of a schedule."""
@@ -78,14 +86,13 @@ class ManualRuns:
         request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
         skipped: Schedule | None = None
-        async with self._database.transaction() as connection:
-            transaction = CoreTransaction(connection)
+        async with self._database.changes.begin() as transaction:
             if idempotency_key is not None:
                 await hold(transaction, actor, schedule_id)
             first = await first_result(transaction, actor, idempotency_key, request, answer)
             if first is None:
                 schedule = await locked(transaction, actor, schedule_id)
-                await _insert_trigger(connection, schedule, key, note)
+                await _insert_trigger(transaction, schedule, key, note)
                 if skip_next_fire:
                     skipped = await skip_next(transaction, actor, schedule, note)
         run = await self._started(actor, UUID((first or answer)["runId"]))
@@ -107,10 +114,10 @@ class ManualRuns:
             "onUnknown": request.on_unknown.value,
         }
         answer = {"runId": str(run_id(request.agent_id, key))}
-        async with self._database.transaction() as connection:
-            first = await first_result(CoreTransaction(connection), actor, request.idempotency_key, asked, answer)
+        async with self._database.changes.begin() as transaction:
+            first = await first_result(transaction, actor, request.idempotency_key, asked, answer)
             if first is None:
-                await _insert_agent_run(connection, actor, request, key)
+                await _insert_agent_run(transaction, actor, request, key)
         return await self._started(actor, UUID((first or answer)["runId"]))
 
     async def _started(self, actor: Actor, new_run_id: UUID) -> Run:
@@ -131,14 +138,14 @@ def _check(request: AgentRunRequest) -> tuple[Issue, ...]:
     return tuple(issues)
 
 
-async def _insert_trigger(connection: AsyncConnection, schedule: Schedule, key: str, note: str | None) -> None:
-    agent = await agent_of(connection, schedule.agent_id)
+async def _insert_trigger(transaction: Transaction, schedule: Schedule, key: str, note: str | None) -> None:
+    agent = await agent_of(transaction, schedule.agent_id)
     order = scheduled_order(schedule, key, RunTrigger.MANUAL, datetime.now(UTC))
-    await asked_runs.insert(connection, order, agent, asked_runs.columns(schedule, agent, note))
+    await asked_runs.insert(transaction, order, agent, asked_runs.columns(schedule, agent, note))
 
 
-async def _insert_agent_run(connection: AsyncConnection, actor: Actor, request: AgentRunRequest, key: str) -> None:
-    agent = await _live_agent(connection, actor, request.agent_id, "input", "agentId")
+async def _insert_agent_run(transaction: Transaction, actor: Actor, request: AgentRunRequest, key: str) -> None:
+    agent = await _live_agent(transaction, actor, request.agent_id, "input", "agentId")
     order = Order(
         owner_id=agent.id,
         schedule_id=None,
@@ -159,16 +166,11 @@ async def _insert_agent_run(connection: AsyncConnection, actor: Actor, request: 
         "creator_principal": actor.to_json(),
         "schedule_version": 0,
     }
-    await asked_runs.insert(connection, order, agent, values)
+    await asked_runs.insert(transaction, order, agent, values)
 
 
-async def _live_agent(connection: AsyncConnection, actor: Actor, agent_id: UUID, *path: str) -> Agent:
-    query = (
-        select(*COLUMNS)
-        .where(agents.c.id == agent_id, agents.c.account_id == actor.account_id, agents.c.deleted_at.is_(None))
-        .with_for_update(read=True)
-    )
-    row = (await connection.execute(query)).first()
-    if row is None:
+async def _live_agent(transaction: Transaction, actor: Actor, agent_id: UUID, *path: str) -> Agent:
+    rows = await transaction.rows(_LIVE_AGENT, {"agent": agent_id, "account": actor.account_id})
+    if not rows:
         raise NotFound("agent", *path)
-    return to_agent(row)
+    return agents.whole(rows[0])

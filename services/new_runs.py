@@ -4,23 +4,39 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, select
 
-from services import run_changes, run_rows
+from services import agents, run_changes, run_rows
 from services.agent import Agent
-from services.agents import COLUMNS as AGENT_COLUMNS
-from services.agents import to_agent
 from services.rendering import Order, freeze
 from services.run import Run, RunTrigger
 from services.schedule import Definition, Schedule
-from services.tables import agents, runs, skipped_fires
+from services.statements import Statement
+from services.tables import agents as agents_table
+from services.tables import runs, skipped_fires
+from services.transactions import Transaction
+
+_AGENT = Statement(select(*agents.COLUMNS).where(agents_table.c.id == bindparam("agent")))
+_SKIP = Statement(
+    select(skipped_fires.c.fire_at).where(
+        skipped_fires.c.schedule_id == bindparam("schedule"), skipped_fires.c.fire_at == bindparam("fire")
+    )
+)
+_OF_SCHEDULE = select(*run_rows.COLUMNS).where(
+    runs.c.schedule_id == bindparam("schedule"),
+    runs.c.finished_at.is_(None),
+    runs.c.trigger != RunTrigger.BACKFILL,
+)
+_UNFINISHED = Statement(_OF_SCHEDULE)
+_UNFINISHED_BEFORE = Statement(
+    _OF_SCHEDULE.where(runs.c.id != bindparam("run"), runs.c.claimed_at < bindparam("claimed_at"))
+)
 
 
-async def insert(connection: AsyncConnection, order: Order, agent: Agent, values: dict[str, Any]) -> Run | None:
+async def insert(transaction: Transaction, order: Order, agent: Agent, values: dict[str, Any]) -> Run | None:
     """Write the run, with its task unless it ends at once; None where the fire has its run already."""
     inserted = await run_changes.insert_once(
-        connection,
+        transaction,
         {
             "id": order.run_id,
             "account_id": agent.account_id,
@@ -30,13 +46,11 @@ async def insert(connection: AsyncConnection, order: Order, agent: Agent, values
             "trigger": order.trigger,
             "fire_at": order.fire_at,
             "task_id": None if values.get("finished_at") else order.task_id,
-            # Not the transaction's time, which several runs may share: it is the order of their turns.
-            "claimed_at": func.clock_timestamp(),
             **values,
         },
     )
     if inserted is not None and inserted.finished_at is None:
-        await freeze(connection, order, agent)
+        await freeze(transaction, order, agent)
     return inserted
 
 
@@ -67,24 +81,23 @@ def scheduled_order(schedule: Schedule, key: str, trigger: RunTrigger, fire_at: 
     )
 
 
-async def agent_of(connection: AsyncConnection, agent_id: UUID) -> Agent:
+async def agent_of(transaction: Transaction, agent_id: UUID) -> Agent:
     """The agent of a schedule, deleted or not."""
-    return to_agent((await connection.execute(select(*AGENT_COLUMNS).where(agents.c.id == agent_id))).one())
+    (row,) = await transaction.rows(_AGENT, {"agent": agent_id})
+    return agents.whole(row)
 
 
-async def skip_requested(connection: AsyncConnection, schedule_id: UUID, fire: datetime) -> bool:
+async def skip_requested(transaction: Transaction, schedule_id: UUID, fire: datetime) -> bool:
     """Whether someone has asked to skip that fire."""
-    query = select(skipped_fires.c.fire_at).where(
-        skipped_fires.c.schedule_id == schedule_id, skipped_fires.c.fire_at == fire
-    )
-    return (await connection.execute(query)).first() is not None
+    return bool(await transaction.rows(_SKIP, {"schedule": schedule_id, "fire": fire}))
 
 
-async def unfinished(connection: AsyncConnection, schedule_id: UUID | None, *, before: Run | None = None) -> list[Run]:
+async def unfinished(transaction: Transaction, schedule_id: UUID | None, *, before: Run | None = None) -> list[Run]:
     """The schedule's runs that have not ended, or of those the ones claimed before this one; but for backfills."""
-    query = select(*run_rows.COLUMNS).where(
-        runs.c.schedule_id == schedule_id, runs.c.finished_at.is_(None), runs.c.trigger != RunTrigger.BACKFILL
-    )
-    if before is not None:
-        query = query.where(runs.c.id != before.id, runs.c.claimed_at < before.claimed_at)
-    return [run_rows.to_run(row) for row in await connection.execute(query)]
+    values: dict[str, Any] = {"schedule": schedule_id}
+    if before is None:
+        rows = await transaction.rows(_UNFINISHED, values)
+    else:
+        values |= {"run": before.id, "claimed_at": before.claimed_at}
+        rows = await transaction.rows(_UNFINISHED_BEFORE, values)
+    return [run_rows.whole(row) for row in rows]

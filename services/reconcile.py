@@ -11,7 +11,7 @@ from enum import StrEnum
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, or_, select
+from sqlalchemy import bindparam, func, or_, select
 
 from services.clock import Clock, ClockMoved, ClockRefused, Described, TemporalAway
 from services.clock_leases import LEASE, ClockLeases, Lease, LeaseLost
@@ -23,6 +23,7 @@ from services.failpoints import Failpoint, reach
 from services.live_reader import LiveReader
 from services.schedule import ClockStatus, Schedule, ScheduleState
 from services.starter import Pending, Starter
+from services.statements import Statement
 from services.tables import schedules
 from services.wakeup import Listener
 
@@ -36,6 +37,11 @@ READ_BACKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 POLL = timedelta(seconds=5)
 BATCH = 50
 AT_ONCE = 8
+_IS_APPLIED = Statement(
+    select((schedules.c.version == schedules.c.applied_version).label("is_applied")).where(
+        schedules.c.id == bindparam("id")
+    )
+)
 
 
 class Outcome(StrEnum):
@@ -102,9 +108,8 @@ class Reconciler:
         return outcome
 
     async def _is_applied(self, schedule_id: UUID) -> bool:
-        query = select(schedules.c.version == schedules.c.applied_version).where(schedules.c.id == schedule_id)
-        async with self._database.read() as connection:
-            return bool((await connection.execute(query)).scalar())
+        rows = await self._database.reads.rows(_IS_APPLIED, {"id": schedule_id})
+        return bool(rows and rows[0]["is_applied"])
 
     async def reconcile(self, schedule_id: UUID) -> Outcome:
         """Make the clock equal its row. Raises `TemporalAway`, `Unavailable` and `LeaseLost`; all may pass."""

@@ -5,14 +5,37 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
+from sqlalchemy import Text, Uuid, bindparam, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services import acp_requests as acp
 from services.agent import Agent
 from services.run import RunTrigger, run_id, task_name
 from services.schedule import InitialInput
+from services.statements import Statement, given, new
 from services.tables import messages, tasks
+from services.transactions import Transaction
+
+
+def _freezing() -> Statement:
+    """The statement that writes a task, unless it is there, and the first message with it."""
+    columns = [column.name for column in tasks.c if column.name not in ("registered_at", "accepted_at")]
+    created = insert(tasks).values(given(tasks, columns)).on_conflict_do_nothing(index_elements=["name"])
+    task = created.returning(tasks.c.id, tasks.c.created_at).cte("task")
+    first = select(
+        bindparam("message", type_=Uuid),
+        task.c.id,
+        literal_column("'input'"),
+        bindparam("author", type_=Text),
+        bindparam("content", type_=Text),
+        literal_column("1"),
+        task.c.created_at,
+    )
+    names = ["id", "task_id", "idempotency_key", "author", "content", "sequence", "created_at"]
+    return Statement(select(task.c.id).add_cte(messages.insert().from_select(names, first).cte("message")))
+
+
+_FREEZE = _freezing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +62,7 @@ class Order:
         return uuid5(self.run_id, "task")
 
 
-async def freeze(connection: AsyncConnection, order: Order, agent: Agent) -> None:
+async def freeze(transaction: Transaction, order: Order, agent: Agent) -> None:
     """Get or create the run's task by its deterministic name, with the input as its first message."""
     now = datetime.now(UTC)
     name = task_name(order.owner_id, order.fire_key)
@@ -47,36 +70,21 @@ async def freeze(connection: AsyncConnection, order: Order, agent: Agent) -> Non
     task = acp.AcpTask(
         id=order.task_id, name=name, created_at=now, updated_at=now, params=order.params, metadata=metadata
     )
-    created = await connection.execute(
-        insert(tasks)
-        .values(
-            id=order.task_id,
-            account_id=agent.account_id,
-            agent_id=agent.id,
-            run_id=order.run_id,
-            name=name,
-            display_name=metadata["display_name"],
-            params=order.params,
-            metadata=metadata,
-            principal=order.principal,
-            created_at=now,
-            **_bodies(order, acp_agent(agent), task, now),
-        )
-        .on_conflict_do_nothing(index_elements=["name"])
-        .returning(tasks.c.id)
-    )
-    if created.first() is not None:
-        await connection.execute(
-            messages.insert().values(
-                id=_message_id(order),
-                task_id=order.task_id,
-                idempotency_key="input",
-                author=order.input.author,
-                content=order.input.content,
-                sequence=1,
-                created_at=now,
-            )
-        )
+    columns = {
+        "id": order.task_id,
+        "account_id": agent.account_id,
+        "agent_id": agent.id,
+        "run_id": order.run_id,
+        "name": name,
+        "display_name": metadata["display_name"],
+        "params": order.params,
+        "metadata": metadata,
+        "principal": order.principal,
+        "created_at": now,
+        **_bodies(order, acp_agent(agent), task, now),
+    }
+    message = {"message": _message_id(order), "author": order.input.author, "content": order.input.content}
+    await transaction.rows(_FREEZE, new(columns) | message)
 
 
 def task_metadata(order: Order) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from services.run import (
     Task,
     TaskCancellation,
 )
+from services.schedule import Columns
 from services.tables import messages, runs, task_cancellations, tasks
 
 COLUMNS = [
@@ -42,6 +43,7 @@ COLUMNS = [
     runs.c.temporal_workflow_id,
     runs.c.interventions,
 ]
+_NAMES = [column.name for column in COLUMNS]
 _TRIGGERS = {each.value: each for each in RunTrigger}
 _STATUSES = {each.value: each for each in RunStatus}
 _SKIP_REASONS: dict[str | None, SkipReason | None] = {None: None, **{each.value: each for each in SkipReason}}
@@ -77,7 +79,13 @@ MESSAGE_COLUMNS = [
 
 
 def to_run(row: Row[Any]) -> Run:
-    return run_of([row._mapping[column.name] for column in COLUMNS])
+    """As `whole`, of a row of SQLAlchemy's."""
+    return whole(row._mapping)
+
+
+def whole(row: Columns) -> Run:
+    """The run of a row that has all of `COLUMNS`."""
+    return run_of([row[name] for name in _NAMES])
 
 
 def run_of(values: Sequence[Any]) -> Run:

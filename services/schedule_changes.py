@@ -15,7 +15,7 @@ from services.failpoints import Failpoint, reach
 from services.feed_event import EventKind
 from services.principals import Actor
 from services.schedule import ChangeKind, ClockStatus, Definition, Schedule
-from services.statements import Statement
+from services.statements import Statement, given, new
 from services.tables import events, schedule_revisions, schedules
 from services.transactions import Transaction
 
@@ -80,7 +80,7 @@ async def insert(
     columns = schedule_rows.to_row(definition)
     columns |= {"id": schedule_id, "agent_id": agent_id}
     columns |= {"account_id": actor.account_id, "creator_principal": actor.to_json()}
-    values = _new(columns) | revision(actor, ChangeKind.CREATED, definition, None)
+    values = new(columns) | revision(actor, ChangeKind.CREATED, definition, None)
     (row,) = await transaction.rows(_insertion(frozenset(columns)), values)
     await reach(Failpoint.BEFORE_COMMIT)
     return Schedule(row)
@@ -102,7 +102,7 @@ async def change(
     `beside` is what changed beside its definition: its skipped fires, or its creator.
     """
     after = Schedule({**dict(schedule.row.items()), **columns})
-    values = _new(columns) | {"schedule_id": schedule.id, "at": datetime.now(UTC)}
+    values = new(columns) | {"schedule_id": schedule.id, "at": datetime.now(UTC)}
     values |= revision(actor, kind, after.definition, note, beside=beside)
     (row,) = await transaction.rows(_change(frozenset(columns)), values)
     await reach(Failpoint.BEFORE_COMMIT)
@@ -152,7 +152,7 @@ def revision(
 
 @lru_cache(maxsize=1)
 def _insertion(names: frozenset[str]) -> Statement:
-    return recorded(schedules.insert().values(_given(names)))
+    return recorded(schedules.insert().values(given(schedules, names)))
 
 
 @lru_cache(maxsize=STATEMENTS_KEPT)
@@ -161,14 +161,5 @@ def _change(names: frozenset[str]) -> Statement:
     return recorded(
         update(schedules)
         .where(schedules.c.id == bindparam("schedule_id"))
-        .values(**_given(names), **clock, version=schedules.c.version + 1, updated_at=bindparam("at"))
+        .values(**given(schedules, names), **clock, version=schedules.c.version + 1, updated_at=bindparam("at"))
     )
-
-
-def _given(names: frozenset[str]) -> dict[str, Any]:
-    """The columns with the values that each use gives; a parameter may not be called as a column is."""
-    return {name: bindparam(f"new_{name}", type_=schedules.c[name].type) for name in sorted(names)}
-
-
-def _new(columns: dict[str, Any]) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in columns.items()}

@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, update
 
 from services import run_changes
 from services.database import Database
@@ -12,10 +11,14 @@ from services.principals import Actor
 from services.run import Run, RunStatus
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change
+from services.statements import Statement
 from services.tables import schedules
-from services.transactions import CoreTransaction
+from services.transactions import Transaction
 from services.wakeup import Notifier
 
+_COUNT = Statement(
+    update(schedules).where(schedules.c.id == bindparam("schedule")).values(consecutive_failures=bindparam("failures"))
+)
 FAILURES = (RunStatus.FAILED, RunStatus.UNKNOWN)
 
 
@@ -29,22 +32,22 @@ class Settlements:
 
         The id of the schedule where so many failures in a row have paused it, so that its clock can be paused as well.
         """
-        async with self._database.transaction() as connection:
-            schedule = await run_changes.locked_schedule(connection, run_id)
-            run = await run_changes.locked(connection, run_id)
+        async with self._database.changes.begin() as transaction:
+            schedule = await run_changes.locked_schedule(transaction, run_id)
+            run = await run_changes.locked(transaction, run_id)
             if run.finished_at is not None or workflow_id not in (None, run.temporal_workflow_id):
                 return None
-            ended = await _finish(connection, run, end)
-            paused = schedule is not None and await _count(connection, schedule, ended)
+            ended = await _finish(transaction, run, end)
+            paused = schedule is not None and await _count(transaction, schedule, ended)
         self._notifier.poke()
         return schedule.id if schedule is not None and paused else None
 
 
-async def _finish(connection: AsyncConnection, run: Run, end: Delivered | Ended) -> Run:
+async def _finish(transaction: Transaction, run: Run, end: Delivered | Ended) -> Run:
     if isinstance(end, Delivered):
-        return await run_changes.finish(connection, run, RunStatus.DELIVERED, error=None)
+        return await run_changes.finish(transaction, run, RunStatus.DELIVERED, error=None)
     return await run_changes.finish(
-        connection,
+        transaction,
         run,
         end.status,
         skip_reason=end.reason,
@@ -52,7 +55,7 @@ async def _finish(connection: AsyncConnection, run: Run, end: Delivered | Ended)
     )
 
 
-async def _count(connection: AsyncConnection, schedule: Schedule, run: Run) -> bool:
+async def _count(transaction: Transaction, schedule: Schedule, run: Run) -> bool:
     """Failures in a row, and the pause that so many of them bring. A run that was not tried counts neither way."""
     if run.status is RunStatus.DELIVERED:
         failures = 0
@@ -64,11 +67,8 @@ async def _count(connection: AsyncConnection, schedule: Schedule, run: Run) -> b
     if schedule.deleted_at is None and not schedule.definition.paused and most is not None and failures >= most:
         note = f"Paused by itself: {failures} runs in a row failed."
         columns = {"paused": True, "pause_note": note, "consecutive_failures": failures}
-        transaction = CoreTransaction(connection)
         await change(transaction, Actor(schedule.account_id), schedule, ChangeKind.PAUSED, columns, note)
         return True
     if failures != schedule.consecutive_failures:
-        await connection.execute(
-            update(schedules).where(schedules.c.id == schedule.id).values(consecutive_failures=failures)
-        )
+        await transaction.rows(_COUNT, {"schedule": schedule.id, "failures": failures})
     return False

@@ -8,13 +8,14 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, func, select, update
 
 from services.clock import TemporalAway
 from services.database import Database
 from services.errors import Unavailable
 from services.failpoints import Failpoint, reach
 from services.run import RunTrigger
+from services.statements import Statement
 from services.tables import runs
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,13 @@ BATCH = 100
 AT_ONCE = 8
 OUTAGE = 5
 """So many starts without an answer are no matter of a single run, which must not hold up the others."""
+
+
+_STARTED = Statement(
+    update(runs)
+    .where(runs.c.id == bindparam("run"), runs.c.temporal_run_id.is_(None))
+    .values(temporal_run_id=bindparam("by"))
+)
 
 
 class Workflows(Protocol):
@@ -130,9 +138,5 @@ class Starter:
         told = RunTrigger.BACKFILL if pending.trigger is RunTrigger.SCHEDULED else pending.trigger
         temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, told)
         await reach(Failpoint.AFTER_START)
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                update(runs)
-                .where(runs.c.id == pending.run_id, runs.c.temporal_run_id.is_(None))
-                .values(temporal_run_id=temporal_run_id)
-            )
+        async with self._database.changes.begin() as transaction:
+            await transaction.rows(_STARTED, {"run": pending.run_id, "by": temporal_run_id})

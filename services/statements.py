@@ -1,9 +1,9 @@
 """Core statements as the SQL text that asyncpg takes: compiled once, and filled with values for each use."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Delete, Dialect, Insert, Select, TextClause, Update
+from sqlalchemy import BindParameter, Delete, Dialect, Insert, Select, Table, TextClause, Update, bindparam
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 DIALECT: Dialect = dialect()  # type: ignore[no-untyped-call]
@@ -28,3 +28,13 @@ class Statement:
         if self._fixed:
             values = {**self._fixed, **values}
         return [values[name] for name in self._names]
+
+
+def given(table: Table, names: Iterable[str]) -> dict[str, BindParameter[Any]]:
+    """These columns with the values that each use gives by `new`: a parameter may not be called as a column is."""
+    return {name: bindparam(f"new_{name}", type_=table.c[name].type) for name in sorted(names)}
+
+
+def new(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of columns, for a statement that was made with `given`."""
+    return {f"new_{name}": value for name, value in columns.items()}

@@ -58,9 +58,9 @@ async def triggered(api: Api, schedule: str) -> str:
 
 async def moved(running: Stack, run_id: str, *statuses: RunStatus) -> None:
     for status in statuses:
-        async with running.base.database.transaction() as connection:
-            run = await run_changes.locked(connection, UUID(run_id.removeprefix("Run:")))
-            await run_changes.set_status(connection, run, status)
+        async with running.base.database.changes.begin() as transaction:
+            run = await run_changes.locked(transaction, UUID(run_id.removeprefix("Run:")))
+            await run_changes.set_status(transaction, run, status)
 
 
 async def events(api: Api, run_id: str, **page: Any) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.database import Database
-from services.event_log import append
 from services.feed import Feed
 from services.feed_batch import BATCH
 from services.feed_event import Event, EventKind
 from services.feed_subscription import Subscription
+from services.tables import events
 from services.wakeup import Listener, Notifier
 from tests.waiting import PATIENCE
 
@@ -30,14 +30,9 @@ LISTENERS = """
 async def write(connection: AsyncConnection, *numbers: int, account_id: str = ACCOUNT) -> None:
     """Append events that are told apart by their number."""
     for number in numbers:
-        await append(
-            connection,
-            account_id=account_id,
-            kind=EventKind.FIRE_STATUS,
-            schedule_id=None,
-            run_id=None,
-            agent_id=None,
-            payload={"number": number},
+        await connection.execute(
+            events.insert().inline(),
+            {"account_id": account_id, "kind": EventKind.FIRE_STATUS, "payload": {"number": number}},
         )
 
 
