@@ -13,9 +13,11 @@ from weakref import WeakSet
 
 import asyncpg
 import structlog
+from sqlalchemy import text
 
 from services.database import CONNECT_TIMEOUT, Database, plain_url
 from services.outages import is_outage
+from services.statements import Statement
 
 CHANNEL = "nextfire"
 NOTIFY_GAP = timedelta(milliseconds=50)
@@ -24,6 +26,8 @@ HEALTH_INTERVAL = timedelta(seconds=3)
 HEALTH_TIMEOUT = timedelta(seconds=1)
 FIRST_RETRY = timedelta(milliseconds=100)
 LAST_RETRY = timedelta(seconds=5)
+_NOTIFY = Statement(text(f"NOTIFY {CHANNEL}"))
+"""It may be sent twice, as a statement that only reads may."""
 
 log = structlog.get_logger()
 
@@ -152,5 +156,5 @@ class Notifier:
             await asyncio.sleep(NOTIFY_GAP.total_seconds())
 
     async def _notify(self) -> None:
-        async with asyncio.timeout(NOTIFY_TIMEOUT.total_seconds()), self._database.read() as connection:
-            await connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
+        async with asyncio.timeout(NOTIFY_TIMEOUT.total_seconds()):
+            await self._database.reads.rows(_NOTIFY, {})

@@ -16,14 +16,17 @@ def statements(database: Database) -> Iterator[list[str]]:
     """
     sent: list[str] = []
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def note(statement: str) -> None:
         if not statement.startswith("NOTIFY"):
             sent.append(statement)
 
-    event.listen(database.engine.sync_engine, "before_cursor_execute", note)
-    database.direct.watchers.append(sent.append)
+    def executed(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        note(statement)
+
+    event.listen(database.engine.sync_engine, "before_cursor_execute", executed)
+    database.direct.watchers.append(note)
     try:
         yield sent
     finally:
-        database.direct.watchers.remove(sent.append)
-        event.remove(database.engine.sync_engine, "before_cursor_execute", note)
+        database.direct.watchers.remove(note)
+        event.remove(database.engine.sync_engine, "before_cursor_execute", executed)
