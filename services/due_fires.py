@@ -18,8 +18,8 @@ from services import schedule_rows
 from services.agent import Agent
 from services.database import Database
 from services.decisions import decide, first_status
-from services.due import expected_fires
-from services.histories import Histories
+from services.due import Regime, expected_fires
+from services.histories import Histories, History
 from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunError, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Schedule
@@ -59,18 +59,16 @@ class DueFires:
         self._database = database
         self._histories = Histories(database)
 
-    async def settle(self, schedule_id: UUID) -> list[Run]:
+    async def settle(self, schedule: Schedule) -> list[Run]:
         """Make the runs that one schedule lacks by now. What is more than a few is left to the auditor."""
-        history = await self._histories.of(schedule_id)
-        if history is None:
+        if schedule.version == 1 and not _due(_first_history(schedule)):
             return []
-        until = history.due_by(datetime.now(UTC))
-        fires = tuple(islice(expected_fires(history.regimes, history.after, until), SETTLED_OF))
-        if not fires:
+        history = await self._histories.of(schedule.id)
+        if history is None or not (fires := _due(history)):
             return []
         made: list[Run] = []
-        for missing in await self.missing([Missing(schedule_id, fires)]):
-            made += await self.claim(Missing(schedule_id, missing.fires[:SETTLED_AT_ONCE]))
+        for missing in await self.missing([Missing(schedule.id, fires)]):
+            made += await self.claim(Missing(schedule.id, missing.fires[:SETTLED_AT_ONCE]))
         return made
 
     async def missing(self, due: Sequence[Missing]) -> list[Missing]:
@@ -105,6 +103,25 @@ class DueFires:
         """Note up to when each of these schedules has all its runs; a mark never goes back."""
         async with self._database.changes.begin() as transaction:
             await transaction.rows(_MARK, {"ids": list(schedule_ids), "until": list(until)})
+
+
+def _due(history: History) -> tuple[datetime, ...]:
+    until = history.due_by(datetime.now(UTC))
+    return tuple(islice(expected_fires(history.regimes, history.after, until), SETTLED_OF))
+
+
+def _first_history(schedule: Schedule) -> History:
+    """All that has been of a schedule at its first version: its row tells as much as its one revision."""
+    definition, since = schedule.definition, schedule.updated_at
+    regime = Regime(
+        since=since,
+        cadence=definition.cadence,
+        start_at=definition.start_at,
+        end_at=definition.end_at,
+        jitter=definition.jitter,
+        active=not definition.paused,
+    )
+    return History(schedule.id, since, (regime,))
 
 
 async def _claim(

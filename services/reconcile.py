@@ -1,13 +1,15 @@
 """The one function that makes a clock equal its row, and the loop that calls it for every row that is behind.
 
 Lease the row, describe, compare, write what differs, describe again: only a read-back that equals the row sets
-`applied_version`. The inline step of a mutation and the loop of the worker run this same code.
+`applied_version`. A clock that nobody has looked for yet is made at once: Temporal refuses it where there is one. The
+inline step of a mutation and the loop of the worker run this same code.
 """
 
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import NoReturn
 from uuid import UUID
 
 import structlog
@@ -127,6 +129,12 @@ class Reconciler:
 
     async def _apply(self, lease: Lease) -> Outcome:
         schedule = lease.schedule
+        if _is_new(schedule):
+            try:
+                return await self._bring_in_line(lease, None)
+            except ClockMoved:
+                # Whoever made it was lost before it could write that down.
+                pass
         described = await self._clock.describe(schedule.id)
         wanted = await self._wanted(schedule)
         if _equal(schedule, described, wanted):
@@ -138,17 +146,27 @@ class Reconciler:
                 return Outcome.BEHIND
             lease, schedule = repaired, repaired.schedule
         try:
+            return await self._bring_in_line(lease, described)
+        except ClockMoved:
+            return await self._not_yet(lease, described)
+
+    async def _bring_in_line(self, lease: Lease, described: Described | None) -> Outcome:
+        """Write the clock, and look until it shows what was written. Raises `ClockMoved`."""
+        schedule = lease.schedule
+        wanted = await self._wanted(schedule)
+        try:
             await self._write(lease, described)
-            for pause in READ_BACKS:
-                await asyncio.sleep(pause)
-                described = await self._clock.describe(schedule.id)
-                if _equal(schedule, described, wanted, written=True):
-                    await self._settle_due(schedule)
-                    return await self._applied(lease, described)
         except ClockRefused as error:
             return await self._refused(lease, str(error), described)
-        except ClockMoved:
-            pass
+        for pause in READ_BACKS:
+            await asyncio.sleep(pause)
+            described = await self._clock.describe(schedule.id)
+            if _equal(schedule, described, wanted, written=True):
+                await self._settle_due(schedule)
+                return await self._applied(lease, described)
+        return await self._not_yet(lease, described)
+
+    async def _not_yet(self, lease: Lease, described: Described | None) -> NoReturn:
         status = ClockStatus.MISSING if described is None else ClockStatus.DRIFTED
         await self._leases.give_back(lease, clock_status=status, checked_at=datetime.now(UTC))
         raise TemporalAway("the clock does not yet show what was written", timed_out=True)
@@ -178,7 +196,7 @@ class Reconciler:
         if schedule.deleted_at is not None:
             return
         try:
-            made = await self._due.settle(schedule.id)
+            made = await self._due.settle(schedule)
             waiting = [Pending(run.id, run.temporal_workflow_id, run.trigger) for run in made if not run.finished_at]
             await asyncio.gather(*(self._starter.start_soon(pending) for pending in waiting))
         except Unavailable:
@@ -299,6 +317,15 @@ class DirtyLoop:
         if self._away and ids and not away:
             log.info("Temporal is back", action="temporal_back")
         self._away = away
+
+
+def _is_new(schedule: Schedule) -> bool:
+    """Whether nobody has looked for its clock yet, and it wants one: making it tells whether there is one."""
+    return (
+        schedule.clock.checked_at is None
+        and schedule.deleted_at is None
+        and schedule.state(datetime.now(UTC)) is not ScheduleState.FINISHED
+    )
 
 
 def _desired(schedule: Schedule) -> DesiredClock:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -16,11 +17,11 @@ from services.live import LiveStatus
 from services.live_reader import Wanted
 from services.principals import OPEN_ACTOR
 from services.reconcile import DirtyLoop, Outcome
-from services.schedule import ClockStatus, Schedule, clock_id
+from services.schedule import ClockStatus, OverlapPolicy, Schedule, clock_id
 from services.schedules import ScheduleChanges, Schedules
-from services.tables import schedules
+from services.tables import schedule_revisions, schedules
 from tests.services.backends import backend, idle
-from tests.stack import YEARLY, Stack
+from tests.stack import YEARLY, Stack, definition
 from tests.waiting import eventually
 
 __all__ = ["backend", "idle"]
@@ -147,6 +148,57 @@ async def test_a_change_while_the_clock_is_leased_is_left_to_who_holds_it(runnin
 
 async def _row(running: Stack, schedule_id: UUID) -> Schedule:
     return (await running.services.schedule_queries.get_many(OPEN_ACTOR, [schedule_id]))[schedule_id]
+
+
+async def test_a_clock_that_is_there_though_nobody_wrote_that_down_is_found_and_not_written_again(
+    running: Stack,
+) -> None:
+    # given a row that knows of no clock, as when a process is lost after Temporal has taken it
+    schedule = await running.schedule(await running.agent(URL))
+    unknown = {"applied_version": None, "clock_version": None, "checked_at": None, "clock_status": "PENDING"}
+    await _set(running, schedule.id, unknown)
+    before = await running.base.clock.describe(schedule.id)
+    assert before is not None
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    after = await running.base.clock.describe(schedule.id)
+    assert after is not None
+    assert after.conflict_token == before.conflict_token
+    assert (await _row(running, schedule.id)).clock.applied_version == 1
+    # and one that is of another version is changed
+    await _set(running, schedule.id, {**unknown, "version": 2, "cron_expression": "5 5 * * *"})
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    changed = await running.base.clock.describe(schedule.id)
+    assert changed is not None
+    assert (changed.version, changed.form) == (2, await _form_of(running, await _row(running, schedule.id)))
+
+
+async def test_a_deleted_row_that_nobody_has_looked_after_loses_its_clock(running: Stack) -> None:
+    schedule = await running.schedule(await running.agent(URL))
+    gone = {"applied_version": None, "checked_at": None, "version": 2, "deleted_at": datetime.now(UTC)}
+    await _set(running, schedule.id, gone)
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    assert await running.base.clock.describe(schedule.id) is None
+
+
+async def test_what_was_due_before_the_clock_was_there_has_its_runs(running: Stack) -> None:
+    # given a schedule of which no clock was made for some seconds
+    commands = Schedules(running.base.database, running.base.notifier, Keeper())
+    every_hour = definition(Interval(timedelta(hours=1)), overlap_policy=OverlapPolicy.ALLOW)
+    agent = await running.agent(URL)
+    schedule = await commands.create(OPEN_ACTOR, agent.id, every_hour)
+    made = schedule.created_at - timedelta(hours=2)
+    await _set(running, schedule.id, {"created_at": made, "updated_at": made})
+    async with running.base.database.transaction() as connection:
+        await connection.execute(update(schedule_revisions).values(at=made))
+    assert await running.base.reconciler.reconcile(schedule.id) is Outcome.IN_SYNC
+    due = [run.fire_at for run in await running.runs(schedule.id)]
+    assert len(due) == 2
+    assert all(made < at <= datetime.now(UTC) and at.minute == at.second == 0 for at in due)
+
+
+async def _set(running: Stack, schedule_id: UUID, columns: dict[str, Any]) -> None:
+    async with running.base.database.transaction() as connection:
+        await connection.execute(update(schedules).where(schedules.c.id == schedule_id).values(columns))
 
 
 async def test_the_loop_brings_in_line_what_was_left_behind(running: Stack) -> None:
