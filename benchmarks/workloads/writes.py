@@ -1,4 +1,4 @@
-"""Mutations, against the same SQL by hand. The product gives a new schedule its clock at Temporal as well."""
+"""Mutations, against the same SQL by hand, and against the same calls of Temporal with nothing in Postgres."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -105,6 +105,7 @@ def create(bench: Bench) -> dict[str, Figures]:
         "createSchedule",
         Entrant("nextfire", bench.nextfire, lambda: _mutation(bench, documents.CREATE, wish(agent))),
         Entrant("limit", bench.python_peer("limit"), lambda: post("/create", wish(agent))),
+        Entrant("Temporal alone", bench.python_peer("clocks"), lambda: post("/create", wish(agent))),
     )
 
 
@@ -112,8 +113,12 @@ def trigger(bench: Bench) -> dict[str, Figures]:
     """Run a schedule now: the run and its event in Postgres, and the start of its workflow."""
     count = 256 if bench.pace.full else 32
     ids = itertools.cycle(new_schedules(bench.database, bench.nextfire, count))
-    entrant = Entrant("nextfire", bench.nextfire, lambda: _mutation(bench, documents.TRIGGER, {"id": next(ids)}))
-    return race(bench, "triggerSchedule", entrant)
+    return race(
+        bench,
+        "triggerSchedule",
+        Entrant("nextfire", bench.nextfire, lambda: _mutation(bench, documents.TRIGGER, {"id": next(ids)})),
+        Entrant("Temporal alone", bench.python_peer("clocks"), lambda: post("/trigger", {"id": next(ids)})),
+    )
 
 
 def _mutation(bench: Bench, document: str, wanted: dict[str, Any]) -> bytes:
