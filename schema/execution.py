@@ -16,6 +16,7 @@ from graphql import (
     GraphQLObjectType,
     GraphQLOutputType,
     GraphQLResolveInfo,
+    GraphQLResolveInfoHelpers,
     OperationType,
     is_abstract_type,
     is_object_type,
@@ -35,7 +36,11 @@ _SEEN: Any = object()
 
 
 class PlanExecutor(DeliveringExecutor):
-    """Executes one operation. It is graphql-core's executor alone until it is given the plans of its document."""
+    """Executes one operation. It is graphql-core's executor alone until it is given the plans of its document.
+
+    It holds nothing that holds it: all that an operation has read is freed as soon as its answer is made, and not left
+    for the collector of cycles, which took a fourth of the CPU of a page with live values.
+    """
 
     _plans: Plans | None = None
     _known: Known
@@ -46,6 +51,15 @@ class PlanExecutor(DeliveringExecutor):
     def take(self, answered: Answered) -> None:
         """What the only field of the operation has answered already, so that it is not called."""
         self._answered = answered
+
+    @property
+    def async_helpers(self) -> GraphQLResolveInfoHelpers:
+        """graphql-core's, made when they are asked for, since they hold the executor."""
+        return GraphQLResolveInfoHelpers(gather=self.gather_async_work, track=self.track_async_work)
+
+    @async_helpers.setter
+    def async_helpers(self, helpers: GraphQLResolveInfoHelpers) -> None:
+        """Those that its constructor makes are not kept."""
 
     def use(self, plans: Plans) -> None:
         if self.middleware_manager is None:

@@ -1,5 +1,7 @@
 """What is compiled, and what becomes of it: the differential tests hold that it is right."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -51,6 +53,10 @@ FIELDS = PlainFields(SCHEMA)
 NAMES = [Leaf(name="a"), Leaf(name="b"), Leaf(name="c")]
 
 
+class Leaves(list[Any]):
+    """A list that one can tell of whether it is still there."""
+
+
 class Document:
     """One document, run again and again with its plans."""
 
@@ -96,6 +102,23 @@ async def test_what_is_not_plain_is_filled_in_its_place() -> None:
     assert document.plans.used == 2
     expected = '{"leaves": [{"later": "later a", "name": "a", "repeated": "a", "loud": "A"}]}'
     assert answers == [[expected, []]] * 3
+
+
+async def test_what_an_operation_has_read_is_freed_with_its_answer() -> None:
+    # given an operation whose plans are made, and nothing that looks for cycles
+    document = Document("{ leaves { name later } }")
+    leaves = Leaves(NAMES)
+    kept = weakref.ref(leaves)
+    gc.disable()
+    try:
+        for _ in range(3):
+            await document.answer(leaves)
+        # when nobody holds what it has read
+        del leaves
+        # then it is gone
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 async def test_what_is_ready_is_completed_with_the_list() -> None:
