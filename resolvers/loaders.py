@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from strawberry.dataloader import DataLoader
-
+from resolvers.loader import Loader
 from services.agent import Agent
 from services.agents import Agents
 from services.authorization import Authorizer, Question, ResourceType
@@ -38,17 +37,15 @@ class Loaders:
         runs: Runs,
         live: LiveReader,
     ) -> None:
-        self.agent: DataLoader[UUID, Agent | None] = _by_id(lambda ids: agents.get_many(actor, ids))
-        self.schedule: DataLoader[UUID, Schedule | None] = _by_id(lambda ids: schedules.get_many(actor, ids))
-        self.run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.get_many(actor, ids))
-        self.last_run: DataLoader[UUID, Run | None] = _by_id(lambda ids: runs.last_of(actor, ids))
-        self.task: DataLoader[UUID, Task | None] = _by_id(lambda ids: runs.tasks(actor, ids))
-        self.cancellation: DataLoader[UUID, TaskCancellation | None] = _by_id(
-            lambda ids: runs.cancellations_of(actor, ids)
-        )
-        self.attempts: DataLoader[UUID, list[Attempt] | None] = _by_id(lambda ids: runs.attempts_of(actor, ids))
-        self.skips: DataLoader[UUID, tuple[datetime, ...] | None] = _by_id(lambda ids: schedules.skipped_of(actor, ids))
-        self.live: DataLoader[Wanted, Live] = DataLoader(load_fn=live.read, cache_key_fn=_live_key)
+        self.agent: Loader[UUID, Agent | None] = _by_id(lambda ids: agents.get_many(actor, ids))
+        self.schedule: Loader[UUID, Schedule | None] = _by_id(lambda ids: schedules.get_many(actor, ids))
+        self.run: Loader[UUID, Run | None] = _by_id(lambda ids: runs.get_many(actor, ids))
+        self.last_run: Loader[UUID, Run | None] = _by_id(lambda ids: runs.last_of(actor, ids))
+        self.task: Loader[UUID, Task | None] = _by_id(lambda ids: runs.tasks(actor, ids))
+        self.cancellation: Loader[UUID, TaskCancellation | None] = _by_id(lambda ids: runs.cancellations_of(actor, ids))
+        self.attempts: Loader[UUID, list[Attempt] | None] = _by_id(lambda ids: runs.attempts_of(actor, ids))
+        self.skips: Loader[UUID, tuple[datetime, ...] | None] = _by_id(lambda ids: schedules.skipped_of(actor, ids))
+        self.live: Loader[Wanted, Live] = Loader(live.read, name=_live_key)
 
         async def allowed(questions: list[Question]) -> list[bool]:
             return await authorizer.allowed(actor, questions)
@@ -56,16 +53,16 @@ class Loaders:
         async def readable(types: list[ResourceType]) -> list[frozenset[UUID] | None]:
             return [*await asyncio.gather(*(authorizer.readable(actor, each) for each in types))]
 
-        self.allowed: DataLoader[Question, bool] = DataLoader(load_fn=allowed, cache_key_fn=_question_key)
-        self.readable: DataLoader[ResourceType, frozenset[UUID] | None] = DataLoader(load_fn=readable)
+        self.allowed: Loader[Question, bool] = Loader(allowed, name=_question_key)
+        self.readable: Loader[ResourceType, frozenset[UUID] | None] = Loader(readable)
 
 
-def _by_id(read: Callable[[list[UUID]], Awaitable[dict[UUID, T]]]) -> DataLoader[UUID, T | None]:
+def _by_id(read: Callable[[list[UUID]], Awaitable[dict[UUID, T]]]) -> Loader[UUID, T | None]:
     async def load(ids: list[UUID]) -> list[T | None]:
         found = await read(ids)
         return [found.get(each) for each in ids]
 
-    return DataLoader(load_fn=load)
+    return Loader(load)
 
 
 def _question_key(question: Question) -> Hashable:
