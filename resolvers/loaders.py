@@ -71,4 +71,5 @@ def _question_key(question: Question) -> Hashable:
 
 
 def _live_key(wanted: Wanted) -> Hashable:
-    return wanted.id, wanted.schedule.version, wanted.fresh, wanted.counters
+    schedule, fresh, counters = wanted
+    return schedule.id, schedule.version, fresh, counters

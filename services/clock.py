@@ -18,7 +18,6 @@ from temporalio.api.workflowservice.v1 import (
     CreateScheduleRequest,
     DeleteScheduleRequest,
     DescribeScheduleRequest,
-    DescribeScheduleResponse,
     GetSystemInfoRequest,
     ListSchedulesRequest,
     UpdateScheduleRequest,
@@ -26,14 +25,14 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from services import clock_values
 from services.clock_spec import WORKFLOW_TYPE, DesiredClock, canonical, differences, message
-from services.live import Counters, LiveValues
-from services.schedule import CLOCK_PREFIX, clock_id
+from services.clock_values import ROW_VERSION
+from services.live import LiveValues
+from services.schedule import clock_id
 from services.temporal_calls import TemporalAway as TemporalAway
 from services.temporal_calls import call
 
-ROW_VERSION = "RowVersion"
-"""The search attribute that carries the version of the row which a clock was made from."""
 WRITE_TIMEOUT = timedelta(seconds=5)
 LIST_LIMIT = 100
 """How many ids one list call asks for."""
@@ -90,9 +89,9 @@ class Clock:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
             raise
-        version = row_version(answer.search_attributes)
+        live = clock_values.of_description(answer, datetime.now(UTC))
         created_at = answer.info.create_time.ToDatetime(tzinfo=UTC)
-        return Described(answer.schedule, answer.conflict_token, version, _live(answer, version), created_at)
+        return Described(answer.schedule, answer.conflict_token, live.version, live, created_at)
 
     async def look_up(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
         """Those of the clocks that visibility knows, which may be a moment behind. Raises `TemporalAway`.
@@ -101,29 +100,23 @@ class Clock:
         """
         found: dict[UUID, LiveValues] = {}
         for start in range(0, len(ids), LIST_LIMIT):
-            chunk = ids[start : start + LIST_LIMIT]
-            quoted = ",".join(f"'{clock_id(schedule_id)}'" for schedule_id in chunk)
-            request = ListSchedulesRequest(
-                namespace=self._client.namespace,
-                maximum_page_size=LIST_LIMIT,
-                query=f"ScheduleId IN ({quoted})",
-            )
-            found |= await self._listed(request, timeout)
+            found |= await self._listed(ids[start : start + LIST_LIMIT], timeout)
         return found
 
-    async def _listed(self, request: ListSchedulesRequest, timeout: timedelta) -> dict[UUID, LiveValues]:
+    async def _listed(self, ids: list[UUID], timeout: timedelta) -> dict[UUID, LiveValues]:
+        asked = {clock_id(schedule_id): schedule_id for schedule_id in ids}
+        quoted = ",".join(f"'{each}'" for each in asked)
+        request = ListSchedulesRequest(
+            namespace=self._client.namespace,
+            maximum_page_size=LIST_LIMIT,
+            query=f"ScheduleId IN ({quoted})",
+        )
         answer = await call(lambda: self._client.workflow_service.list_schedules(request, timeout=timeout), timeout)
         now = datetime.now(UTC)
         return {
-            UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX)): LiveValues(
-                version=row_version(entry.search_attributes),
-                paused=entry.info.paused,
-                next_fires=_upcoming(entry.info.future_action_times, entry.info.paused, now),
-                last_fire_at=_last(entry.info.recent_actions),
-                counters=None,
-                as_of=now,
-            )
+            asked[entry.schedule_id]: clock_values.of_entry(entry, now)
             for entry in answer.schedules
+            if entry.schedule_id in asked
         }
 
     async def create(self, desired: DesiredClock, request_id: str) -> None:
@@ -248,37 +241,3 @@ async def _knows_row_version(client: Client) -> bool:
     except RPCError:
         return False
     return ROW_VERSION in answer.custom_attributes
-
-
-def row_version(attributes: SearchAttributes) -> int | None:
-    payload = attributes.indexed_fields.get(ROW_VERSION)
-    return int(payload.data) if payload is not None and payload.data.isdigit() else None
-
-
-def _live(answer: DescribeScheduleResponse, version: int | None) -> LiveValues:
-    now = datetime.now(UTC)
-    info, paused = answer.info, answer.schedule.state.paused
-    return LiveValues(
-        version=version,
-        paused=paused,
-        next_fires=_upcoming(info.future_action_times, paused, now),
-        last_fire_at=_last(info.recent_actions),
-        counters=Counters(
-            fire_count=info.action_count,
-            overlap_skipped=info.overlap_skipped,
-            missed_catch_up=info.missed_catchup_window,
-            running_workflows=len(info.running_workflows),
-        ),
-        as_of=now,
-    )
-
-
-def _upcoming(times: Any, paused: bool, now: datetime) -> tuple[datetime, ...]:
-    """The V1 scheduler leaves the times of a paused schedule as they were, into the past."""
-    if paused:
-        return ()
-    return tuple(at for at in (time.ToDatetime(tzinfo=UTC) for time in times) if at > now)
-
-
-def _last(actions: Any) -> datetime | None:
-    return max((action.schedule_time.ToDatetime(tzinfo=UTC) for action in actions), default=None)

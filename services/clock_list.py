@@ -13,8 +13,8 @@ from temporalio.api.schedule.v1 import ScheduleListEntry
 from temporalio.api.workflowservice.v1 import ListSchedulesRequest, ListSchedulesResponse
 from temporalio.client import Client
 
-from services.clock import row_version
 from services.clock_spec import listed_form
+from services.clock_values import row_version
 from services.schedule import CLOCK_PREFIX
 from services.temporal_calls import TemporalAway, call
 

@@ -7,7 +7,8 @@ from temporalio.api.operatorservice.v1 import RemoveSearchAttributesRequest
 from nextfire.embedded import running_temporal
 from nextfire.processes import free_port
 from nextfire.worker import sweeper
-from services.clock import ROW_VERSION, TemporalAway
+from services.clock import TemporalAway
+from services.clock_values import ROW_VERSION
 from services.principals import OPEN_ACTOR
 from services.schedule import ClockStatus
 from tests.stack import Stack, stack
