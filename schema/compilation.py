@@ -46,7 +46,7 @@ from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
 from schema.deferral import Deferral, Deferred, deferral
-from schema.fields import NOT_READ
+from schema.fields import NOT_READ, Show
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
 from schema.rows import Column, Row
 from schema.scalars import show_time
@@ -241,6 +241,7 @@ class Compiler:
             return repr(parent.name)
         type_ = parent.fields[node.name.value].type
         how = self._fields.field(parent, node.name.value)
+        show = how.show if isinstance(how, Attribute | Known) else None
         if isinstance(how, Attribute):
             column = row_class.columns.get(how.name) if row_class is not None else None
             if column is not None:
@@ -266,7 +267,7 @@ class Compiler:
         mark = source.mark()
         source.extend(read)
         path = f"P(p, {key!r}, {parent.name!r})"
-        if self._complete(source, type_, details, name, "    ", path):
+        if self._complete(source, type_, details, name, "    ", path, show):
             return name
         source.undo(mark)
         return "None"
@@ -308,19 +309,33 @@ class Compiler:
         return Hole(key, at_once, how if isinstance(how, Method) else None)
 
     def _complete(
-        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, indent: str, path: str
+        self,
+        source: "Source",
+        type_: GraphQLOutputType,
+        details: FieldDetailsList,
+        name: str,
+        indent: str,
+        path: str,
+        show: Show | None = None,
     ) -> bool:
         """Write what completes the variable in place, None included. False if it is not all plain.
 
         `path` is the expression for the value's own, which only what defers evaluates.
         """
         if isinstance(type_, GraphQLNonNull):
-            return self._complete_present(source, type_.of_type, details, name, indent, path)
+            return self._complete_present(source, type_.of_type, details, name, indent, path, show)
         source.add(f"{indent}if {name} is not None:")
-        return self._complete_present(source, type_, details, name, indent + "    ", path)
+        return self._complete_present(source, type_, details, name, indent + "    ", path, show)
 
     def _complete_present(
-        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str, path: str
+        self,
+        source: "Source",
+        type_: Any,
+        details: FieldDetailsList,
+        name: str,
+        indent: str,
+        path: str,
+        show: Show | None,
     ) -> bool:
         """The same where None is unexpected, which each of these finds by itself."""
         if isinstance(type_, GraphQLList):
@@ -331,7 +346,7 @@ class Compiler:
             source.add(f"{indent}for {item} in {name}:")
             source.defers = False
             of_item = f"P({name}_p, {name}_n, None)"
-            whole = self._complete(source, type_.of_type, details, item, indent + "    ", of_item)
+            whole = self._complete(source, type_.of_type, details, item, indent + "    ", of_item, show)
             if source.defers:
                 source.insert(head, f"{indent}{name}_p, {name}_n = {path}, -1")
                 source.insert(head + 2, f"{indent}    {name}_n += 1")
@@ -340,7 +355,7 @@ class Compiler:
             source.add(f"{indent}{name} = {items}")
             return whole
         if is_leaf_type(type_):
-            source.extend(indent + line for line in self._leaf(source, type_, name))
+            source.extend(indent + line for line in self._leaf(source, type_, name, show))
             return True
         if not share_a_part(details):
             return False
@@ -365,7 +380,7 @@ class Compiler:
         source.call(f"{makes}[{name}.__class__]", [*selections.values()], name, indent, path)
         return True
 
-    def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str) -> list[str]:
+    def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str, show: Show | None) -> list[str]:
         """What serializes the leaf; each value that is not of the usual class is graphql-core's."""
         exact = next((found for scalar, found in _EXACT.items() if type_ is scalar), None)
         if exact is not None:
@@ -378,7 +393,7 @@ class Compiler:
             return [f"{name} = {source.constant(names)}[id({name})]"]
         lines = [
             f"if {name}.__class__ not in {source.constant(KNOWN_CLASSES)}: raise Unexpected",
-            f"{name} = {source.constant(type_.coerce_output_value)}({name})",
+            f"{name} = {source.constant(show or type_.coerce_output_value)}({name})",
             f"if {name} is None or {name} is {source.constant(Undefined)}: raise Unexpected",
         ]
         if type_.coerce_output_value is not show_time:

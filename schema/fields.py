@@ -16,11 +16,14 @@ _SCHEDULES = "schedules"
 _READY = "ready"
 _KNOWN = "known"
 _TOGETHER = "together"
+_SHOW = "show"
 
 Known = Callable[..., Any]
 """Takes an object and the arguments of its field, and answers the value, or `NOT_READ`. It waits for nothing."""
 Together = Callable[..., Awaitable[list[Any]]]
 """Takes an info, objects, and the arguments of their field, and answers the value of each."""
+Show = Callable[[Any], Any]
+"""Does with a value what its scalar does, and less slowly."""
 
 
 class NotRead(Enum):
@@ -40,15 +43,16 @@ def resolved(
     ready: str | None = None,
     known: Known | None = None,
     together: Together | None = None,
+    show: Show | None = None,
 ) -> Callable[[Method], Method]:
     """A field that a method answers. With `schedules` it leads into the part of schedules and runs, from outside.
 
     `weight` is what it counts with in the cost of an operation; by default what its type does. `ready` is the attribute
     that holds its value where it has been read already; the method is not called then. `known` answers as the method
     does where the object knows what it takes, and `together` does for many objects at once: each may stand for the
-    method in a plan, where all arguments are constants.
+    method in a plan. `show` may stand for the field's scalar there.
     """
-    ways = {_READY: ready, _KNOWN: known, _TOGETHER: together}
+    ways = {_READY: ready, _KNOWN: known, _TOGETHER: together, _SHOW: show}
     metadata = {_SCHEDULES: schedules, **ways} | ({} if weight is None else weighing(weight))
 
     def decorate(method: Method) -> Method:
@@ -62,6 +66,11 @@ def resolved(
 def live_attribute(description: str) -> Any:
     """A plain attribute whose value costs a call to Temporal for each object."""
     return strawberry.field(description=description, metadata=weighing(LIVE))
+
+
+def shown_attribute(description: str, show: Show) -> Any:
+    """A plain attribute; `show` may stand for its scalar in a plan."""
+    return strawberry.field(description=description, metadata={_SHOW: show})
 
 
 def subscription(description: str) -> Callable[[Method], Method]:
@@ -86,6 +95,11 @@ def known_by(field: StrawberryField) -> Known | None:
 def read_together(field: StrawberryField) -> Together | None:
     together: Together | None = field.metadata.get(_TOGETHER)
     return together
+
+
+def shown_by(field: StrawberryField) -> Show | None:
+    show: Show | None = field.metadata.get(_SHOW)
+    return show
 
 
 def answered_when_ready(attribute: str, resolve: GraphQLFieldResolver) -> GraphQLFieldResolver:

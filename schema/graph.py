@@ -11,12 +11,13 @@ import strawberry
 from resolvers import agents, feed, links, live, permissions, runs, schedules
 from resolvers.context import Context
 from schema.cost import LIVE, sizing
-from schema.fields import NOT_READ, NotRead, live_attribute, resolved
+from schema.fields import NOT_READ, NotRead, live_attribute, resolved, shown_attribute
 from schema.filters import RunFilter, ScheduleFilter, ScheduleOrder, run_filter, schedule_filter, schedule_order
 from schema.pages import After, Before, Connection, First, Last, asked, given
 from schema.reading import Reader
 from schema.records import AgentRecord, Message, RunRecord, ScheduleRecord, TaskRecord
 from schema.rows import Column, Row
+from schema.scalars import show_lasting_time
 from schema.selection import MOST_MENTIONED, mentioned, mentioned_at_once, mentioned_in, selected
 from schema.values import Attempt, RunError, RunStats, ScheduleChange, SchedulePermissions
 from services.agent import AgentProtocol, DeliveryMethod, delivery_method
@@ -38,15 +39,19 @@ COUNTERS = frozenset({"fireCount", "overlapSkippedCount", "missedCatchUpCount", 
 """What only describe tells, one call for each schedule."""
 
 PART_FIELDS = {
-    "cadence": {"cadence", "live"},
-    "clock": {"clock", "live"},
-    "initial_input": {"initialInput"},
-    "task_params": {"taskParams"},
-    "task_metadata": {"taskMetadata"},
-    "labels": {"labels"},
-    "creator": {"creator"},
+    "cadence": "cadence",
+    "applied": "clock",
+    "clock": "clock",
+    "initial_input": "initialInput",
+    "task_params": "taskParams",
+    "task_metadata": "taskMetadata",
+    "labels": "labels",
+    "creator": "creator",
 }
-"""The fields that need a part of a schedule."""
+"""The field that shows a part of a schedule."""
+
+LIVE_PARTS = frozenset({"cadence", "applied"})
+"""What `live` needs of a schedule, and does not show."""
 
 PLACE_OF_PROTOCOL = AGENT_COLUMNS.index("protocol")
 DELIVERY_METHODS = {each.value: delivery_method(each) for each in AgentProtocol}
@@ -86,7 +91,7 @@ class Agent(AgentRecord):
             asked(first, after, last, before),
             reading,
         )
-        return Connection.of(listing, shown(info, reading, along))
+        return Connection.of(listing, shown(info, along))
 
 
 @strawberry.type(
@@ -123,8 +128,8 @@ class Clock:
 )
 class LiveSchedule:
     status: LiveStatus = strawberry.field(description="Whether Temporal told the values, and if not, why.")
-    last_fire_at: datetime | None = strawberry.field(
-        description="When the clock last fired, as Temporal remembers it; null before the first time."
+    last_fire_at: datetime | None = shown_attribute(
+        "When the clock last fired, as Temporal remembers it; null before the first time.", show_lasting_time
     )
     paused: bool | None = strawberry.field(description="Whether the clock is paused in Temporal.")
     fire_count: int | None = live_attribute("How often the clock has fired. Costs a call for each schedule.")
@@ -137,7 +142,7 @@ class LiveSchedule:
     running_workflow_count: int | None = live_attribute(
         "Workflows of the clock that Temporal knows to run. Costs a call for each schedule."
     )
-    as_of: datetime | None = strawberry.field(description="When Temporal said so.")
+    as_of: datetime | None = shown_attribute("When Temporal said so.", show_lasting_time)
     schedule: strawberry.Private[ScheduleValue]
     live: strawberry.Private[Live]
     skips: strawberry.Private[tuple[datetime, ...] | NotRead] = NOT_READ
@@ -150,12 +155,18 @@ class LiveSchedule:
 
     def known_next_fire_at(self) -> datetime | NotRead | None:
         fires = self.known_next_fires(1)
-        return fires[0] if isinstance(fires, list) and fires else None if fires is not NOT_READ else NOT_READ
+        if fires is NOT_READ:
+            return NOT_READ
+        return fires[0] if fires else None
 
     def known_skips(self) -> list[datetime] | NotRead:
         return self.skips if self.skips is NOT_READ else [*self.skips]
 
-    @resolved("The next fire that no one asked to skip; null as well where none is to come.", known=known_next_fire_at)
+    @resolved(
+        "The next fire that no one asked to skip; null as well where none is to come.",
+        known=known_next_fire_at,
+        show=show_lasting_time,
+    )
     async def next_fire_at(self, info: Info) -> datetime | None:
         fires = await self._next_fires(info, 1)
         return fires[0] if fires else None
@@ -164,6 +175,7 @@ class LiveSchedule:
         "The fires to come that no one asked to skip: Temporal's own, with jitter, and past those the nominal times "
         "worked out from the same definition. Empty while it is paused.",
         known=known_next_fires,
+        show=show_lasting_time,
     )
     async def next_fires(
         self,
@@ -185,28 +197,29 @@ class LiveSchedule:
         names = selected(info._raw_info)
         values = [each.value for each in schedules]
         found = await live.read_all(info.context, values, counters=not COUNTERS.isdisjoint(names))
-        made = [cls.of(value, read) for value, read in zip(values, found, strict=True)]
-        if not SKIP_FIELDS.isdisjoint(names):
-            for each, skips in zip(made, await live.all_skips(info.context, values), strict=True):
-                each.skips = skips
-        return made
+        if SKIP_FIELDS.isdisjoint(names):
+            return [*map(cls.of, values, found)]
+        return [*map(cls.of, values, found, await live.all_skips(info.context, values))]
 
     @classmethod
-    def of(cls, value: ScheduleValue, live: Live) -> "LiveSchedule":
+    def of(cls, value: ScheduleValue, live: Live, skips: tuple[datetime, ...] | NotRead = NOT_READ) -> "LiveSchedule":
         values = live.values
         counters = values.counters if values else None
-        return cls(
-            status=live.status,
-            last_fire_at=values.last_fire_at if values else None,
-            paused=values.paused if values else None,
-            fire_count=counters.fire_count if counters else None,
-            overlap_skipped_count=counters.overlap_skipped if counters else None,
-            missed_catch_up_count=counters.missed_catch_up if counters else None,
-            running_workflow_count=counters.running_workflows if counters else None,
-            as_of=values.as_of if values else None,
-            schedule=value,
-            live=live,
-        )
+        made = cls.__new__(cls)
+        made.__dict__ = {
+            "status": live.status,
+            "last_fire_at": values.last_fire_at if values else None,
+            "paused": values.paused if values else None,
+            "fire_count": counters.fire_count if counters else None,
+            "overlap_skipped_count": counters.overlap_skipped if counters else None,
+            "missed_catch_up_count": counters.missed_catch_up if counters else None,
+            "running_workflow_count": counters.running_workflows if counters else None,
+            "as_of": values.as_of if values else None,
+            "schedule": value,
+            "live": live,
+            "skips": skips,
+        }
+        return made
 
 
 async def _first_runs(info: Info, schedules: "list[Schedule]", first: int | None = ABSENT) -> "list[Connection[Run]]":
@@ -462,9 +475,15 @@ def reading_of(info: Info, *, listed: bool = False) -> Reading:
 
 
 @lru_cache(maxsize=MOST_MENTIONED)
+def _parts(names: frozenset[str]) -> frozenset[str]:
+    """Those that are shown."""
+    return frozenset(part for part, field in PART_FIELDS.items() if field in names)
+
+
+@lru_cache(maxsize=MOST_MENTIONED)
 def _reading(names: frozenset[str], at_once: frozenset[str], of_agent: frozenset[str], *, total: bool) -> Reading:
     return Reading(
-        parts=frozenset(part for part, fields in PART_FIELDS.items() if not fields.isdisjoint(names)),
+        parts=_parts(names) | (LIVE_PARTS if "live" in names else frozenset()),
         agent=not AGENT_FIELDS.isdisjoint(names),
         whole_agent=not of_agent <= NAMING_FIELDS,
         last_run="lastRun" in names,
@@ -474,14 +493,14 @@ def _reading(names: frozenset[str], at_once: frozenset[str], of_agent: frozenset
     )
 
 
-def shown(info: Info, reading: Reading, along: Along) -> Callable[[ScheduleValue], Schedule]:
+def shown(info: Info, along: Along) -> Callable[[ScheduleValue], Schedule]:
     """Makes what is shown of a schedule from what was read of it, and along with it."""
     names = mentioned(info._raw_info)
     known = permissions.known_of_schedules(info.context) if "viewerCan" in names else None
     viewer_can = SchedulePermissions.of(known) if known is not None else None
     tells_method = "deliveryMethod" in names
     agents = {key: AgentRow(row) for key, row in (along.agents or {}).items()}
-    parts = reading.parts
+    parts = _parts(names)
 
     def make(value: ScheduleValue) -> Schedule:
         schedule = ScheduleRow(value, parts)

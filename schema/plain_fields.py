@@ -31,7 +31,7 @@ from strawberry.types.base import StrawberryObjectDefinition
 from strawberry.types.field import StrawberryField
 
 from schema import fields
-from schema.fields import is_answered_when_ready, known_by, read_together, ready_attribute
+from schema.fields import is_answered_when_ready, known_by, read_together, ready_attribute, shown_by
 from schema.rows import Row
 
 KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, date, time, Decimal, UUID})
@@ -40,9 +40,10 @@ KNOWN_CLASSES = frozenset({str, int, float, bool, bytes, list, dict, datetime, d
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A field that is an attribute of its object."""
+    """A field that is an attribute of its object. `show` may stand for its scalar."""
 
     name: str
+    show: fields.Show | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +71,13 @@ class Method:
 class Known:
     """A field that a function answers from what its object holds, where it holds that; elsewhere, a method does.
 
-    `arguments` are their names in Python by those in the schema.
+    `arguments` are their names in Python by those in the schema. `show` may stand for its scalar.
     """
 
     call: fields.Known
     arguments: Mapping[str, str]
     method: Method | None
+    show: fields.Show | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +134,12 @@ class PlainFields:
             return None
         name = definition.python_name
         is_name = name.isidentifier() and not keyword.iskeyword(name)
-        return Attribute(name) if self._reads_attributes and is_name else None
+        return Attribute(name, shown_by(definition)) if self._reads_attributes and is_name else None
 
     def _faster(self, field: GraphQLField, definition: StrawberryField, method: Method | None) -> Field | None:
         """What may stand for the method."""
         if (known := known_by(definition)) is not None:
-            return Known(known, self._arguments(field, definition, known), method)
+            return Known(known, self._arguments(field, definition, known), method, shown_by(definition))
         if (together := read_together(definition)) is not None:
             return Together(together, self._arguments(field, definition, together), definition, method)
         return None

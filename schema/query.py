@@ -172,7 +172,7 @@ class Query:
             found, along = await schedules.by_name(context, named.agent_id, named.name, reading)
         else:
             found, along = await schedules.by_id(context, given(by.id), reading)
-        return shown(info, reading, along)(found) if found else None
+        return shown(info, along)(found) if found else None
 
     @resolved("The schedules of the account, the newest first unless sorted otherwise. From Postgres.", schedules=True)
     async def schedules(
@@ -192,7 +192,7 @@ class Query:
         page = asked(first, after, last, before)
         context, reading = await _context(info), reading_of(info, listed=True)
         listing, along = await schedules.page(context, schedule_filter(filter), schedule_order(order_by), page, reading)
-        return Connection.of(listing, shown(info, reading, along))
+        return Connection.of(listing, shown(info, along))
 
     @resolved("One run; null where there is none for this caller. Read from Postgres.", schedules=True)
     async def run(

@@ -21,7 +21,8 @@ COLUMNS = [
 
 PARTS: dict[str, tuple[str, ...]] = {
     "cadence": ("cron_expression", "time_zone", "interval_seconds", "interval_offset_seconds"),
-    "clock": ("clock_status", "applied_version", "clock_version", "applied_at", "checked_at", "clock_error"),
+    "applied": ("applied_version", "clock_version"),
+    "clock": ("clock_status", "applied_at", "checked_at", "clock_error"),
     "initial_input": ("initial_input",),
     "task_params": ("task_params",),
     "task_metadata": ("task_metadata",),

@@ -73,7 +73,7 @@ class Document:
 def test_plain_are_attributes_and_methods_of_self_alone() -> None:
     type_: Any = SCHEMA._schema.type_map["Leaf"]
     found = {name: FIELDS.field(type_, name) for name in type_.fields}
-    assert found["name"] == Attribute("name")
+    assert found["name"] == Attribute("name", None)
     methods = {name: how.is_plain for name, how in found.items() if isinstance(how, Method)}
     assert methods == {"loud": True, "later": False}
     assert found["repeated"] is None

@@ -20,6 +20,7 @@ FIELDS = (
     "viewerCan { update { allowed } }",
     "runStats { total consecutiveFailures }",
     "changes { nodes { version } }",
+    "live { paused nextFires(first: 12) }",
 )
 
 

@@ -1,12 +1,13 @@
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from graphql import parse_value as parse_literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schema.scalars import JSON, SCALARS, Malformed, parse_json, parse_time, parse_zone, show_time
+from schema.scalars import JSON, SCALARS, Malformed, parse_json, parse_time, parse_zone, show_lasting_time, show_time
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,18 @@ def test_a_time_is_shown_in_utc(text: str, shown: str) -> None:
 
     assert isinstance(time, datetime)
     assert show_time(time) == shown
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_lasting_time_is_shown_as_any_other(time: datetime) -> None:
+    assert [show_lasting_time(time) for _ in range(2)] == [show_time(time)] * 2
+
+
+def test_the_two_hours_of_one_name_are_shown_apart() -> None:
+    first = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    second = first.replace(fold=1)
+    assert first == second
+    assert [show_lasting_time(each) for each in (first, second)] == ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z"]
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
