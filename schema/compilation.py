@@ -19,6 +19,7 @@ from types import CodeType
 from typing import Any
 
 from graphql import (
+    FieldNode,
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
@@ -40,7 +41,7 @@ from graphql import (
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.execution.incremental.build_execution_plan import build_execution_plan
-from graphql.execution.values import get_argument_values
+from graphql.execution.values import VariableValues, get_argument_values
 from graphql.pyutils import Path
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
@@ -51,9 +52,7 @@ from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFi
 from schema.rows import Column, Row
 from schema.scalars import show_time
 
-Waiting = list[tuple["Part", Any, dict[str, Any]]]
-"""Fields that are read together, each with an object that has it and the dictionary that it goes to."""
-Make = Callable[[Any, Waiting, list[Deferred], Path | None], Any]
+Make = Callable[[Any, "Waiting", list[Deferred], Path | None], Any]
 """Completes an object, whose path has to be told only to one that defers."""
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
@@ -69,6 +68,43 @@ class Unexpected(Exception):
 
 class NotRead(Unexpected):
     """A field is not ready that was compiled as if it were."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Given:
+    """The arguments of a field some of which stand in variables: one operation after the other knows what they are."""
+
+    field: GraphQLField
+    node: FieldNode
+    names: Mapping[str, str]
+
+    def under(self, variables: VariableValues | None) -> dict[str, Any]:
+        """By their names in Python. Raises `GraphQLError` where they are wrong."""
+        given = get_argument_values(self.field, self.node, variables)
+        return {self.names[name]: value for name, value in given.items()}
+
+
+class OperationArguments(dict[Given, dict[str, Any]]):
+    """Those of one operation, each worked out when it is first asked for."""
+
+    def __init__(self, variables: VariableValues) -> None:
+        super().__init__()
+        self._variables = variables
+
+    def __missing__(self, given: Given) -> dict[str, Any]:
+        found = self[given] = given.under(self._variables)
+        return found
+
+
+class Waiting(list[tuple["Part", Any, dict[str, Any]]]):
+    """Fields that are read together, each with an object that has it and the dictionary that it goes to; and the
+    arguments of the operation, which plans look at."""
+
+    __slots__ = ("arguments",)
+
+    def __init__(self, arguments: OperationArguments) -> None:
+        super().__init__()
+        self.arguments = arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +128,7 @@ class Part:
     details: FieldDetailsList
     field: StrawberryField
     call: Callable[..., Awaitable[list[Any]]]
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] | Given
     make: Make
 
 
@@ -255,9 +291,12 @@ class Compiler:
         elif isinstance(how, Method) and how.is_plain:
             read = [f"    {name} = {source.constant(how.call)}(v)"]
         elif (
-            isinstance(how, Known) and self._ready and (given := _constants(parent, how.arguments, details)) is not None
+            isinstance(how, Known) and self._ready and (given := _arguments(parent, how.arguments, details)) is not None
         ):
-            arguments = f", **{source.constant(given)}" if given else ""
+            constant = source.constant(given)
+            arguments = (
+                f", **w.arguments[{constant}]" if isinstance(given, Given) else f", **{constant}" if given else ""
+            )
             read = [
                 f"    {name} = {source.constant(how.call)}(v{arguments})",
                 f"    if {name} is {source.constant(NOT_READ)}: raise NotRead",
@@ -294,7 +333,7 @@ class Compiler:
         how = self._fields.field(parent, details[0].node.name.value)
         if not isinstance(how, Together) or not share_a_part(details):
             return None
-        arguments = _constants(parent, how.arguments, details)
+        arguments = _arguments(parent, how.arguments, details)
         make = self.at_once.value(parent.fields[details[0].node.name.value].type, details)
         if arguments is None or make is None:
             return None
@@ -454,19 +493,23 @@ def _code(text: str) -> CodeType:
     return compile(text, "<selection>", "exec")
 
 
-def _constants(parent: GraphQLObjectType, names: Mapping[str, str], details: FieldDetailsList) -> dict[str, Any] | None:
-    """The arguments of a field by their names in Python; None for others than these, and for what holds variables."""
+def _arguments(
+    parent: GraphQLObjectType, names: Mapping[str, str], details: FieldDetailsList
+) -> dict[str, Any] | Given | None:
+    """The arguments of a field by their names in Python, if there can be no others than these; else None."""
     node = details[0].node
-    if any(isinstance(each.value, VariableNode) for each in node.arguments or ()):
-        return None
     field: GraphQLField = parent.fields[node.name.value]
+    given_here = {each.name.value for each in node.arguments or ()}
+    defaults = {name for name, each in field.args.items() if each.default or each.default_value is not Undefined}
+    if (given_here | defaults) - names.keys():
+        return None
+    given = Given(field, node, names)
+    if any(isinstance(each.value, VariableNode) for each in node.arguments or ()):
+        return given
     try:
-        given = get_argument_values(field, node)
+        return given.under(None)
     except GraphQLError:
         return None
-    if given.keys() - names.keys():
-        return None
-    return {names[name]: value for name, value in given.items()}
 
 
 def share_a_part(details: FieldDetailsList) -> bool:

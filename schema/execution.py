@@ -25,7 +25,17 @@ from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from graphql.pyutils.gather_with_cancel import gather_with_cancel
 
-from schema.compilation import Compiler, Make, NotRead, Part, Selection, Waiting, share_a_part
+from schema.compilation import (
+    Compiler,
+    Given,
+    Make,
+    NotRead,
+    OperationArguments,
+    Part,
+    Selection,
+    Waiting,
+    share_a_part,
+)
 from schema.deferral import Deferred, Fragment
 from schema.delivery import Batch, DeliveringExecutor
 from schema.plain_fields import Method
@@ -65,6 +75,7 @@ class PlanExecutor(DeliveringExecutor):
         if self.middleware_manager is None:
             self._plans = plans
             self._info_class = plans.fields.info_class
+            self._arguments = OperationArguments(self.variable_values)
             self._take_plans(plans, ready=True, together=True)
 
     def _take_plans(self, plans: Plans, *, ready: bool, together: bool) -> None:
@@ -89,7 +100,7 @@ class PlanExecutor(DeliveringExecutor):
             and not isinstance(return_type, GraphQLNonNull)  # which comes back here for the type inside
         ):
             plan = self._plan(plans, return_type, field_details_list, result)
-            made, waiting = None, _nothing()
+            made, waiting = None, Waiting(self._arguments)
             deferred: list[Deferred] = []
             if isinstance(plan, Selection):
                 if not plan.holes or (position_context is None and field_details_list[0].defer_usage is None):
@@ -123,7 +134,7 @@ class PlanExecutor(DeliveringExecutor):
         if plans is not None and position_context is not None and path is not None:
             selection = self._group(plans, parent_type, grouped_field_set)
             if selection is not None:
-                made = self._make(plans, selection.make, source_value, waiting := _nothing(), [], None)
+                made = self._make(plans, selection.make, source_value, waiting := Waiting(self._arguments), [], None)
                 if made is not None and not (waiting and selection.holes):
                     if not waiting:
                         return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
@@ -159,7 +170,7 @@ class PlanExecutor(DeliveringExecutor):
         def make(sources: list[Any], waiting: Waiting, deferred: list[Deferred], path: Path | None) -> list[Any]:
             return [fragment.make(source, waiting, deferred, path) for source in sources]
 
-        made: list[Any] | None = self._make(plans, make, sources, waiting := _nothing(), [], None)
+        made: list[Any] | None = self._make(plans, make, sources, waiting := Waiting(self._arguments), [], None)
         return self._completed_together(plans, made, waiting, path) if made is not None and waiting else made
 
     async def _completed_together(
@@ -218,7 +229,7 @@ class PlanExecutor(DeliveringExecutor):
             groups.setdefault(part, []).append((source, made))
         asked = [self._values(part, [source for source, _ in group], path) for part, group in groups.items()]
         values = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
-        below: Waiting = []
+        below = Waiting(self._arguments)
         for (part, group), found in zip(groups.items(), values, strict=True):
             for (_, made), value in zip(group, found, strict=True):
                 made[part.key] = part.make(value, below, [], None)
@@ -227,7 +238,8 @@ class PlanExecutor(DeliveringExecutor):
     def _values(self, part: Part, sources: list[Any], path: Path) -> Awaitable[list[Any]]:
         field = part.parent.fields[part.details[0].node.name.value]
         info = self.build_resolve_info(field, [each.node for each in part.details], part.parent, path)
-        return part.call(self._info_class(_raw_info=info, _field=part.field), sources, **part.arguments)
+        arguments = self._arguments[part.arguments] if isinstance(part.arguments, Given) else part.arguments
+        return part.call(self._info_class(_raw_info=info, _field=part.field), sources, **arguments)
 
     def _plan(self, plans: Plans, type_: Any, details: FieldDetailsList, value: Any) -> Plan | None:
         if is_abstract_type(type_):
@@ -353,10 +365,6 @@ class PlanExecutor(DeliveringExecutor):
         except Exception as error:
             self.handle_field_error(error, type_, details, path)
             return None
-
-
-def _nothing() -> Waiting:
-    return []
 
 
 async def _awaited(made: dict[str, Any], waiting: list[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
-from schema.compilation import Make, Selection, Waiting
+from schema.compilation import Make, OperationArguments, Selection, Waiting
 from schema.deferral import Deferred
 from schema.only_field import OnlyField
 from schema.plans import Known, Plan, Plans
@@ -82,7 +82,7 @@ class Straight:
         make = _whole(self._known.get((id(type_), id(only.details[0].node))))
         if make is None:
             return None
-        waiting: Waiting = []
+        waiting = Waiting(OperationArguments(self._values))
         try:
             made = make(value, waiting, deferred, only.path)
         except Exception:

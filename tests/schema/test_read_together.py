@@ -1,5 +1,6 @@
 """Fields that are read together: one call for all objects of an answer, and methods where that fails."""
 
+import json
 from typing import Any
 
 import pytest
@@ -134,12 +135,33 @@ async def test_two_mentions_are_two_calls() -> None:
     assert (calls.together, calls.alone) == ([3, 3], 0)
 
 
+@pytest.mark.parametrize("variables", [{"currency": "DKK", "times": 3}, {"currency": "X"}, {"times": 0}, {}])
+async def test_arguments_may_stand_in_variables(variables: dict[str, Any]) -> None:
+    text = """query ($currency: String! = "NOK", $times: Int) {
+      items { price(currency: $currency) { amount several(times: $times) more: several(times: 2) } }
+    }"""
+    calls = Calls()
+    answer = await asked(text, calls, variables)
+    assert (calls.together, calls.alone) == ([3], 0)
+    assert [answer] == await Comparison(SCHEMA).run(parse(text), variables, Calls())
+
+
+async def test_each_operation_has_its_own_variables() -> None:
+    document = parse("query ($times: Int!) { items { price { several(times: $times) } } }")
+    program = Program(SCHEMA._schema, Plans(PlainFields(SCHEMA), document), document, operations(document)[0])
+    for times in (1, 2, 3, 4):
+        data, errors = await seen(program.executor(Calls(), {"times": times}, {}, max_errors=5))
+        assert errors == []
+        assert [item["price"]["several"] for item in json.loads(data)["items"]] == [3 * times] * 3
+    assert program.plans.abandoned == 0
+
+
 @pytest.mark.parametrize(
     ("text", "variables"),
     [
-        ("query ($currency: String!) { items { price(currency: $currency) { amount } } }", {"currency": "EUR"}),
         ('{ items { price(at: "noon") { amount } } }', {}),
-        ("query ($times: Int!) { items { price { several(times: $times) } } }", {"times": 2}),
+        ("query ($at: String) { items { price(at: $at) { amount } } }", {}),
+        ("query ($at: String) { items { price(at: $at) { amount } } }", {"at": "noon"}),
     ],
 )
 async def test_the_method_answers_what_the_other_function_cannot(text: str, variables: dict[str, Any]) -> None:
@@ -158,9 +180,19 @@ async def test_what_fails_is_answered_by_the_methods(odd: str) -> None:
     assert [answer] == await Comparison(SCHEMA).run(parse(text), {}, Calls(odd))
 
 
-async def test_an_argument_that_is_refused() -> None:
-    text = "{ items { price { several(times: 10) } } }"
-    assert [await asked(text, Calls())] == await Comparison(SCHEMA).run(parse(text), {}, Calls())
+@pytest.mark.parametrize(
+    ("text", "variables"),
+    [
+        ("{ items { price { several(times: 10) } } }", {}),
+        ("query ($times: Int) { items { price { several(times: $times) } } }", {"times": 10}),
+        ("query ($times: Int = 2) { items { price { several(times: $times) } } }", {"times": None}),
+        ('query ($currency: String = "X") { items { price(currency: $currency) { amount } } }', {"currency": None}),
+    ],
+)
+async def test_an_argument_that_is_refused(text: str, variables: dict[str, Any]) -> None:
+    answer = await asked(text, Calls(), variables)
+    assert answer[1] != []
+    assert [answer] == await Comparison(SCHEMA).run(parse(text), variables, Calls())
 
 
 async def test_what_no_object_knows_is_asked_of_its_method() -> None:
@@ -170,7 +202,15 @@ async def test_what_no_object_knows_is_asked_of_its_method() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [documents.PAGE, documents.LIVE_PAGE, documents.DEFERRED_PAGE, documents.LAST_RUN_PAGE, documents.LAST_THREE_PAGE],
+    [
+        documents.PAGE,
+        documents.LIVE_PAGE,
+        documents.LIVE_PAGE.replace("nextFires(first: 3)", "nextFires(first: $first)"),
+        documents.DEFERRED_PAGE,
+        documents.LAST_RUN_PAGE,
+        documents.LAST_THREE_PAGE,
+        documents.LAST_THREE_PAGE.replace("runs(first: 3)", "runs(first: $first)"),
+    ],
 )
 def test_a_whole_page_is_one_plan(text: str) -> None:
     schema = build_schema(schedules=True)

@@ -1,19 +1,23 @@
 """Documents drawn from a schema: aliases, fragments, directives, variables, fields that are mentioned twice, @defer."""
 
+import json
 from random import Random
 from typing import Any
 
 from graphql import (
     GraphQLArgument,
+    GraphQLBoolean,
     GraphQLEnumType,
     GraphQLField,
     GraphQLInputObjectType,
+    GraphQLInt,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
     GraphQLSchema,
     GraphQLUnionType,
     get_named_type,
+    get_nullable_type,
     is_abstract_type,
     is_composite_type,
     is_leaf_type,
@@ -67,6 +71,7 @@ class Draw:
         self._random = Random(seed)
         self._fragments: list[str] = []
         self._labels = 0
+        self._aliases = 0
         self._left = MENTIONS
         self._declared: dict[str, str] = {}
         self.variables: dict[str, Any] = {}
@@ -110,7 +115,11 @@ class Draw:
         alias = f"{self._random.choice('abc')}_{name}: " if self._chance(0.2) else ""
         named = get_named_type(field.type)
         below = f" {self._selection(named, depth - 1)}" if is_composite_type(named) else ""
-        return f"{alias}{name}{self._arguments(field.args)}{self._condition()}{below}"
+        arguments = self._arguments(field.args)
+        if arguments:  # two mentions of a name have to have the same
+            self._aliases += 1
+            alias = f"x{self._aliases}_{name}: "
+        return f"{alias}{name}{arguments}{self._condition()}{below}"
 
     def _fragment(self, type_: Any, depth: int) -> str:
         on = self._condition_type(type_)
@@ -157,4 +166,19 @@ class Draw:
                 self._declared[variable] = str(argument.type)
                 self.variables[variable] = input_value(argument.type)
                 given.append(f"{name}: ${variable}")
+            elif get_nullable_type(argument.type) in (GraphQLInt, GraphQLBoolean) and self._chance(0.5):
+                given.append(f"{name}: {self._optional(argument.type)}")
         return f"({', '.join(given)})" if given else ""
+
+    def _optional(self, type_: Any) -> str:
+        """A literal, or a variable: with or without a default, given, null, or left out."""
+        nullable = get_nullable_type(type_)
+        value = self._chance(0.5) if nullable is GraphQLBoolean else self._random.randint(0, 4)
+        if self._chance(0.3):
+            return "null" if nullable is type_ and self._chance(0.2) else json.dumps(value)
+        variable = f"v{len(self._declared)}"
+        default = f" = {json.dumps(value)}" if self._chance(0.3) else ""
+        self._declared[variable] = f"{nullable}{default}"
+        if self._chance(0.7):
+            self.variables[variable] = None if self._chance(0.2) else value
+        return f"${variable}"

@@ -171,6 +171,15 @@ class Box:
     async def note(self, loud: bool = False) -> Note:
         return Note.of(self.label, loud)
 
+    @resolved("Known, and refused where it is too much.", known=lambda box, times=2, loud=False: box.cry(times, loud))
+    def cries(self, times: int | None = 2, loud: bool = False) -> list[str | None]:
+        return self.cry(times, loud)
+
+    def cry(self, times: int | None, loud: bool) -> list[str | None]:
+        if times is not None and times > 3:
+            raise ValueError("too much")
+        return [self.label.upper() if loud else None] * (times or 1)
+
     @resolved("Known to most.", known=lambda box: NOT_READ if box.tag == "Rex" else Note.of("known", False))
     def known(self) -> Note:
         return Note.of("known", False)
