@@ -211,8 +211,9 @@ class Clock:
         except RPCError as error:
             if error.status in moved:
                 raise ClockMoved(error.message) from error
-            if self._has_row_version and not await _knows_row_version(self._client):
-                # A server that came back empty: the next try registers the attribute anew.
+            if ROW_VERSION in error.message or (self._has_row_version and not await _knows_row_version(self._client)):
+                # A server that came back empty: the next try registers the attribute anew. Where another has done so
+                # since this was refused, the server knows it by now, and all the same this is no refusal.
                 self._has_row_version = None
                 raise TemporalAway("the search attribute is gone", timed_out=False) from error
             raise ClockRefused(error.message) from error
@@ -240,4 +241,4 @@ async def _knows_row_version(client: Client) -> bool:
         )
     except RPCError:
         return False
-    return ROW_VERSION in answer.custom_attributes
+    return answer.custom_attributes.get(ROW_VERSION) == IndexedValueType.INDEXED_VALUE_TYPE_INT
