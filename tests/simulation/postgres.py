@@ -143,7 +143,8 @@ class Links:
         if link in self._waiting and self._observer is not None:
             self._waiting.remove(link)
             self._observer.ask(f"SELECT pg_terminate_backend({link.pid})")
-            os.kill(link.pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):  # it did not stand still, and is through
+                os.kill(link.pid, signal.SIGCONT)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:

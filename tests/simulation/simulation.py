@@ -27,8 +27,8 @@ REST_SECONDS = 600.0
 LOOK_EVERY_SECONDS = 5.0
 YOUNG = 1
 """The generations of garbage that are looked at after each step."""
-QUIET_SECONDS = 20.0
-"""Without a fault, before the oracle comes: so that something is due however few the steps."""
+QUIET_SECONDS = 35.0
+"""Without a fault, before the oracle comes: a clock has that long to equal its row (I2), and something comes due."""
 ROWS = {
     "runs": "SELECT * FROM runs ORDER BY id",
     "attempts": "SELECT * FROM attempts ORDER BY run_id, n",
