@@ -30,6 +30,11 @@ class Arguments:
         self._names = finder.names
         self._form = self._with_marks()
 
+    @property
+    def take_variables(self) -> bool:
+        """Whether one operation after the other knows what they are."""
+        return bool(self._names)
+
     def of(self, values: VariableValues) -> dict[str, Any]:
         """The arguments by their names. Raises `GraphQLError` where the field cannot take them."""
         form, coerced = self._form, values.coerced

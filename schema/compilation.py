@@ -19,7 +19,6 @@ from types import CodeType
 from typing import Any
 
 from graphql import (
-    FieldNode,
     GraphQLBoolean,
     GraphQLEnumType,
     GraphQLError,
@@ -33,7 +32,6 @@ from graphql import (
     GraphQLOutputType,
     GraphQLString,
     Undefined,
-    VariableNode,
     get_nullable_type,
     is_abstract_type,
     is_leaf_type,
@@ -41,11 +39,12 @@ from graphql import (
 )
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.execution.incremental.build_execution_plan import build_execution_plan
-from graphql.execution.values import VariableValues, get_argument_values
+from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
+from schema.arguments import Arguments
 from schema.deferral import Deferral, Deferred, deferral
 from schema.fields import NOT_READ, Show
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
@@ -74,14 +73,12 @@ class NotRead(Unexpected):
 class Given:
     """The arguments of a field some of which stand in variables: one operation after the other knows what they are."""
 
-    field: GraphQLField
-    node: FieldNode
+    arguments: Arguments
     names: Mapping[str, str]
 
-    def under(self, variables: VariableValues | None) -> dict[str, Any]:
+    def under(self, variables: VariableValues) -> dict[str, Any]:
         """By their names in Python. Raises `GraphQLError` where they are wrong."""
-        given = get_argument_values(self.field, self.node, variables)
-        return {self.names[name]: value for name, value in given.items()}
+        return {self.names[name]: value for name, value in self.arguments.of(variables).items()}
 
 
 class OperationArguments(dict[Given, dict[str, Any]]):
@@ -503,11 +500,11 @@ def _arguments(
     defaults = {name for name, each in field.args.items() if each.default or each.default_value is not Undefined}
     if (given_here | defaults) - names.keys():
         return None
-    given = Given(field, node, names)
-    if any(isinstance(each.value, VariableNode) for each in node.arguments or ()):
+    given = Given(Arguments(field, node), names)
+    if given.arguments.take_variables:
         return given
     try:
-        return given.under(None)
+        return given.under(VariableValues({}, {}))
     except GraphQLError:
         return None
 
