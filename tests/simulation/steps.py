@@ -3,8 +3,10 @@
 import asyncio
 import dataclasses
 import random
+import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -366,9 +368,13 @@ class Steps:
         point = self._rng.choice([*Failpoint])
         deed = self._rng.choice([Deed.KILL, Deed.KILL, Deed.RAISE, Deed.WAIT, Deed.FREEZE])
         seconds = self._rng.choice([1.0, 8.0, 45.0]) if deed is Deed.WAIT else 0.0
-        hit = self._rng.randint(1, 3)
-        arm({point: Trap(deed, seconds, hit, hit)}, self._installation.strike)
-        self._later(self._rng.uniform(20, 60), self._look_after)
+        hit, noticed_after = self._rng.randint(1, 3), self._rng.uniform(0.5, 60)
+
+        def strike(number: signal.Signals) -> None:
+            self._installation.strike(number)
+            self._later(noticed_after, self._look_after)
+
+        arm({point: Trap(deed, seconds, hit, hit)}, strike)
         return self._injected("failpoints armed", f"{point}: {deed}")
 
     async def _killed(self) -> str | None:
@@ -447,7 +453,8 @@ class Steps:
         return self._injected(f"agent: {mood}")
 
     def _later(self, seconds: float, do: Callable[[], Any]) -> None:
-        asyncio.get_running_loop().call_later(seconds, do)
+        """What the world around does: work of no process, whoever caused it."""
+        asyncio.get_running_loop().call_later(seconds, do, context=Context())
 
     def _injected(self, kind: str, how: str = "") -> str:
         self._installation.figures.injected(kind)
