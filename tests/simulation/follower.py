@@ -7,8 +7,7 @@ from contextlib import aclosing
 from services.errors import Unavailable
 from services.feed import Feed
 from services.feed_event import Cursor, Event, EventKind
-from services.principals import OPEN_ACTOR
-from tests.simulation.installation import Installation
+from tests.simulation.installation import ACTOR, Installation
 from tests.simulation.processes import Process
 from tests.waiting import eventually
 
@@ -49,7 +48,7 @@ class Follower:
         """I12: wait for the end of the log, and hold all that came against it. Raises AssertionError."""
         following = self._task
         assert following is not None
-        rows = await self._installation.rows(IN_LOG, OPEN_ACTOR.account_id)
+        rows = await self._installation.rows(IN_LOG, ACTOR.account_id)
         in_log = [Cursor(self._first.epoch, row["xid"], row["id"]) for row in rows]
         published = [cursor for cursor in in_log if cursor > self._first]
 
@@ -88,7 +87,7 @@ class Follower:
 
     async def _follow(self, feed: Feed, connection: int) -> None:
         subscribed = feed.subscribe(
-            account_id=OPEN_ACTOR.account_id, kind=EventKind.FIRE_STATUS, matches=_all, after=self._after.encode()
+            account_id=ACTOR.account_id, kind=EventKind.FIRE_STATUS, matches=_all, after=self._after.encode()
         )
         async with aclosing(subscribed) as batches:
             async for batch in batches:

@@ -19,6 +19,7 @@ from temporalio.client import Client
 from temporalio.service import RPCStatusCode
 
 from nextfire.app import api_services
+from nextfire.settings import AuthMode
 from nextfire.wiring import Foundation, closing, founded_on
 from nextfire.worker import loops, run_activities
 from resolvers.context import Services
@@ -27,7 +28,7 @@ from services.activities import RunActivities
 from services.connections import Connections
 from services.database import Database
 from services.failpoints import FailpointHit
-from services.principals import OPEN_ACTOR
+from services.principals import OPEN_ACCOUNT, Actor, Principal, PrincipalType, Role
 from services.reads import Reads
 from services.tables import metadata
 from services.transactions import Transactions
@@ -43,6 +44,10 @@ ANSWER_WITHIN_SECONDS = 30.0
 QUEUE = "simulation"
 READERS, CHANGERS = 7, 5
 PROCESSES = ("api", "worker-1", "worker-2")
+ACTOR = Actor(OPEN_ACCOUNT, Principal(PrincipalType.SERVICE_ACCOUNT, None, "operator", OPEN_ACCOUNT), Role.OPERATOR)
+"""Whoever asks, and whom every run acts as."""
+A_KEY = "INSERT INTO api_keys (id, account_id, name, role, digest) VALUES (repeat('k', 12), $1, $2, $3, sha256('key'))"
+REVOKED = "UPDATE api_keys SET revoked_at = CASE WHEN $1 THEN now() END"
 ASK_EVERY = timedelta(seconds=12)
 """Less often than in production, where it costs most of the statements of an idle worker."""
 
@@ -145,6 +150,7 @@ class Installation:
         self._rng = rng
         self._observer: asyncpg.Connection[asyncpg.Record] | None = None
         self._rows: asyncpg.Connection[asyncpg.Record] | None = None
+        self._asking = asyncio.Lock()
 
     async def prepare(self) -> None:
         """An empty database, and nothing running yet."""
@@ -152,6 +158,12 @@ class Installation:
         self.links.observe()
         self._rows = await asyncpg.connect(self.direct_database)
         await self._rows.execute(f"TRUNCATE {', '.join(table.name for table in metadata.sorted_tables)}")
+        assert ACTOR.principal is not None
+        await self.rows(A_KEY, ACTOR.account_id, ACTOR.principal.service_account_id, ACTOR.role)
+
+    async def revoke(self, *, revoked: bool) -> None:
+        """Whether the key of everyone who asks works: without one, no run may act as them."""
+        await self.rows(REVOKED, revoked)
 
     def start(self, name: str) -> None:
         """Start the process of this name: `api`, or one of the workers."""
@@ -196,15 +208,14 @@ class Installation:
     async def act(self, action: str, schedule_id: UUID) -> dict[str, Any]:
         """`pause`, `resume` or `delete`."""
         changed = await self.ask(
-            lambda services: getattr(services.schedules, action)(
-                OPEN_ACTOR, schedule_id, expected_version=None, note=None
-            )
+            lambda services: getattr(services.schedules, action)(ACTOR, schedule_id, expected_version=None, note=None)
         )
         return {"version": changed.version}
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
         assert self._rows is not None
-        return await self._rows.fetch(query, *arguments)
+        async with self._asking:
+            return await self._rows.fetch(query, *arguments)
 
     async def in_sync(self) -> None:
         """Return once every row is applied."""
@@ -256,7 +267,8 @@ class Installation:
             yield http
 
     def _settings(self) -> Any:
-        return settings(self.direct_database, temporal_write_budget_seconds=2).model_copy(update={"task_queue": QUEUE})
+        wanted = settings(self.direct_database, AuthMode.KEYS, temporal_write_budget_seconds=2)
+        return wanted.model_copy(update={"task_queue": QUEUE})
 
 
 async def _asked(do: Callable[[Services], Awaitable[Answer]], services: Services) -> Answer:

@@ -22,10 +22,9 @@ from services.cadence import compile as compile_cadence
 from services.calendar import fires
 from services.errors import Unavailable, UserError
 from services.failpoints import Deed, Failpoint, Trap, arm
-from services.principals import OPEN_ACTOR
 from services.schedule import Definition, MissedFirePolicy, OnUnknown, OverlapPolicy, Schedule
 from tests.simulation.agents import Mood
-from tests.simulation.installation import Installation, Unanswered
+from tests.simulation.installation import ACTOR, Installation, Unanswered
 from tests.simulation.temporal import Engine
 from tests.stack import definition
 
@@ -47,6 +46,8 @@ class Steps:
         self._rng = rng
         self._schedules: list[UUID] = []
         self._agents: list[Agent] = []
+        self._places = [*zip(installation.network.urls(), (AgentProtocol.SYNC, AgentProtocol.ASYNC), strict=True)]
+        """Where agents are, and what each speaks."""
         self._under_way: set[asyncio.Task[None]] = set()
         self._number = 0
         self._asked: list[tuple[Step, int]] = [
@@ -60,6 +61,8 @@ class Steps:
             (self._backfill, 4),
             (self._retry, 5),
             (self._delete, 2),
+            (self._delete_agent, 1),
+            (self._register, 4),
             (self._nothing, 12),
         ]
         self._faults: list[tuple[Step, int]] = [
@@ -76,15 +79,13 @@ class Steps:
             (self._postgres_away, 1),
             (self._postgres_killed, 1),
             (self._agent_moody, 8),
+            (self._creator_revoked, 2),
         ]
 
     async def begin(self) -> None:
         """Two agents, and a first schedule."""
-        for number, (url, protocol) in enumerate(
-            zip(self._installation.network.urls(), (AgentProtocol.SYNC, AgentProtocol.ASYNC), strict=True)
-        ):
-            register = _registering(f"agent-{number}", url, protocol)
-            self._agents.append(await self._installation.ask(register))
+        for place in self._places:
+            self._agents.append(await self._installation.ask(self._registering(*place)))
         await self._create()
 
     async def take(self) -> str:
@@ -108,6 +109,7 @@ class Steps:
             installation.temporal_server.start()
         for agent in installation.agents:
             agent.mood = Mood.WELL
+        await installation.revoke(revoked=False)
         for name, process in [*installation.processes.items()]:
             process.thaw()
             if process.is_dead:
@@ -127,7 +129,7 @@ class Steps:
         agent, key = self._rng.choice(self._agents), f"create-{self._number}"
 
         async def create(services: Services) -> Schedule:
-            return await services.schedules.create(OPEN_ACTOR, agent.id, wanted, idempotency_key=key)
+            return await services.schedules.create(ACTOR, agent.id, wanted, idempotency_key=key)
 
         def created(schedule: Schedule) -> None:
             self._told(schedule)
@@ -147,9 +149,9 @@ class Steps:
         change, is_stale = self._rng.choice(changes), self._rng.random() < 0.1
 
         async def update(services: Services, schedule_id: UUID) -> Schedule:
-            known = (await services.schedule_queries.get_many(OPEN_ACTOR, [schedule_id]))[schedule_id]
+            known = (await services.schedule_queries.get_many(ACTOR, [schedule_id]))[schedule_id]
             expected = known.version - is_stale
-            changed, _ = await services.schedules.update(OPEN_ACTOR, schedule_id, change, expected_version=expected)  # type: ignore[arg-type]
+            changed, _ = await services.schedules.update(ACTOR, schedule_id, change, expected_version=expected)  # type: ignore[arg-type]
             assert not is_stale, "a change was taken over a newer one"
             return changed
 
@@ -158,13 +160,13 @@ class Steps:
     async def _pause(self) -> str | None:
         return await self._change(
             "pause",
-            lambda services, known: services.schedules.pause(OPEN_ACTOR, known, expected_version=None, note=None),
+            lambda services, known: services.schedules.pause(ACTOR, known, expected_version=None, note=None),
         )
 
     async def _resume(self) -> str | None:
         return await self._change(
             "resume",
-            lambda services, known: services.schedules.resume(OPEN_ACTOR, known, expected_version=None, note=None),
+            lambda services, known: services.schedules.resume(ACTOR, known, expected_version=None, note=None),
         )
 
     async def _delete(self) -> str | None:
@@ -172,9 +174,37 @@ class Steps:
             return None
         return await self._change(
             "delete",
-            lambda services, known: services.schedules.delete(OPEN_ACTOR, known, expected_version=None, note=None),
+            lambda services, known: services.schedules.delete(ACTOR, known, expected_version=None, note=None),
             gone=True,
         )
+
+    async def _delete_agent(self) -> str | None:
+        """Its schedules stay, and what they start ends as skipped."""
+        if len(self._agents) < len(self._places):
+            return None
+        agent = self._agents.pop(self._rng.randrange(len(self._agents)))
+        return await self._ask(
+            f"delete {agent.name}", lambda services: services.agents.delete(ACTOR, agent.id, expected_version=None)
+        )
+
+    async def _register(self) -> str | None:
+        """An agent of another name, in the place of the one that was deleted."""
+        taken = {agent.url for agent in self._agents}
+        place = next((place for place in self._places if place[0] not in taken), None)
+        if place is None:
+            return None
+        return await self._ask("register an agent", self._registering(*place), self._agents.append)
+
+    def _registering(self, url: str, protocol: AgentProtocol) -> Callable[[Services], Awaitable[Agent]]:
+        self._number += 1
+        name = f"agent-{self._number}"
+
+        async def register(services: Services) -> Agent:
+            return await services.agents.register(
+                ACTOR, name=name, description=None, protocol=protocol, url=url, api_key=None
+            )
+
+        return register
 
     async def _skip(self) -> str | None:
         return await self._of_next_fire("skip", lambda skips: skips.skip)
@@ -188,9 +218,9 @@ class Steps:
         schedule_id, count = self._rng.choice(self._schedules), self._rng.randint(1, 3)
 
         async def change(services: Services) -> datetime:
-            known = (await services.schedule_queries.get_many(OPEN_ACTOR, [schedule_id]))[schedule_id]
+            known = (await services.schedule_queries.get_many(ACTOR, [schedule_id]))[schedule_id]
             at = nth_fire(known.definition, count)
-            return await do(services.skips)(OPEN_ACTOR, schedule_id, at, note=None)
+            return await do(services.skips)(ACTOR, schedule_id, at, note=None)
 
         return await self._ask(f"{name} fire {count} of {self._name(schedule_id)}", change)
 
@@ -202,7 +232,7 @@ class Steps:
 
         async def trigger(services: Services) -> UUID:
             run = await services.manual_runs.trigger(
-                OPEN_ACTOR, schedule_id, idempotency_key=key, note=None, skip_next_fire=skips
+                ACTOR, schedule_id, idempotency_key=key, note=None, skip_next_fire=skips
             )
             return run.id
 
@@ -221,7 +251,7 @@ class Steps:
         span = Span(now - timedelta(seconds=self._rng.uniform(60, 240)), now - timedelta(seconds=1))
 
         async def backfill(services: Services) -> tuple[datetime, ...]:
-            return await services.backfills.start(OPEN_ACTOR, schedule_id, span, idempotency_key=key)
+            return await services.backfills.start(ACTOR, schedule_id, span, idempotency_key=key)
 
         return await self._ask(
             f"backfill {self._name(schedule_id)}", backfill, lambda fires: self._answered(key, fires)
@@ -235,7 +265,7 @@ class Steps:
         run_id, key = self._rng.choice(rows)["id"], f"retry-{self._number}"
 
         async def retry(services: Services) -> UUID:
-            return (await services.interventions.retry(OPEN_ACTOR, run_id, idempotency_key=key, note=None)).id
+            return (await services.interventions.retry(ACTOR, run_id, idempotency_key=key, note=None)).id
 
         return await self._ask("retry a run", retry, lambda answer: self._answered(key, answer))
 
@@ -452,6 +482,15 @@ class Steps:
         self._later(self._rng.uniform(3, 60), lambda: setattr(agent, "mood", Mood.WELL))
         return self._injected(f"agent: {mood}")
 
+    async def _creator_revoked(self) -> str:
+        await self._installation.revoke(revoked=True)
+        seconds = self._rng.uniform(2, 20)
+        self._later(seconds, self._creator_back)
+        return self._injected("creator: revoked", f"for {seconds:.0f} s")
+
+    def _creator_back(self) -> None:
+        self._under_way.add(asyncio.create_task(self._installation.revoke(revoked=False)))
+
     def _later(self, seconds: float, do: Callable[[], Any]) -> None:
         """What the world around does: work of no process, whoever caused it."""
         asyncio.get_running_loop().call_later(seconds, do, context=Context())
@@ -459,15 +498,6 @@ class Steps:
     def _injected(self, kind: str, how: str = "") -> str:
         self._installation.figures.injected(kind)
         return f"{kind} {how}".strip()
-
-
-def _registering(name: str, url: str, protocol: AgentProtocol) -> Callable[[Services], Awaitable[Agent]]:
-    async def register(services: Services) -> Agent:
-        return await services.agents.register(
-            OPEN_ACTOR, name=name, description=None, protocol=protocol, url=url, api_key=None
-        )
-
-    return register
 
 
 def nth_fire(wanted: Definition, count: int) -> datetime:
