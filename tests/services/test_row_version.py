@@ -1,17 +1,25 @@
 """The search attribute RowVersion is gone, as with a Temporal that came back empty."""
 
+import random
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from temporalio.api.operatorservice.v1 import RemoveSearchAttributesRequest
 
 from nextfire.embedded import running_temporal
 from nextfire.processes import free_port
 from nextfire.worker import sweeper
-from services.clock import TemporalAway
+from services.clock import Clock, TemporalAway
+from services.clock_spec import DesiredClock
 from services.clock_values import ROW_VERSION
 from services.principals import OPEN_ACTOR
 from services.schedule import ClockStatus
-from tests.stack import Stack, stack
+from services.tables import new_id
+from tests.simulation.temporal import Engine, Network, Refusal, SimulatedTemporal, client
+from tests.simulation.temporal.network import Answer
+from tests.stack import Stack, definition, stack
 from tests.waiting import eventually
 
 
@@ -41,3 +49,35 @@ async def _rebuilt(running: Stack) -> bool | None:
         return True if not await sweep.look() else None
     except TemporalAway:
         return None
+
+
+class Racing(Network):
+    """One on which another process registers the attribute once a clock was refused for the lack of it."""
+
+    def __init__(self, register: Callable[[], Awaitable[object]]) -> None:
+        self._register = register
+
+    async def carry(self, rpc: str, timeout: timedelta | None, answer: Callable[[], Answer]) -> Answer:
+        try:
+            return answer()
+        except Refusal as refusal:
+            if ROW_VERSION in refusal.message:
+                await self._register()
+            raise
+
+
+async def test_no_clock_is_taken_for_refused_where_another_process_registers_it_first() -> None:
+    # given a process that has registered it, a server that came back empty, and another process that is quicker
+    server = SimulatedTemporal(Engine.V1, random.Random(1))
+    others = Clock(client(server.handle, Network()), task_queue="queue")
+    clock = Clock(client(server.handle, Racing(others.prepare)), task_queue="queue")
+    await clock.prepare()
+    server.wipe()
+    # when a clock is made, then that is to be tried again, and not refused
+    wanted = DesiredClock(new_id(), 3, definition())
+    with pytest.raises(TemporalAway):
+        await clock.create(wanted, "a request")
+    await clock.create(wanted, "a request")
+    described = await clock.describe(wanted.schedule_id)
+    assert described is not None
+    assert described.version == 3
