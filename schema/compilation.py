@@ -40,19 +40,18 @@ from graphql import (
 from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, GroupedFieldSet
 from graphql.execution.incremental.build_execution_plan import build_execution_plan
 from graphql.execution.values import VariableValues
-from graphql.pyutils import Path
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
 from strawberry.types.field import StrawberryField
 
 from schema.arguments import Arguments
-from schema.deferral import Deferral, Deferred, deferral
+from schema.deferral import Below, Deferral, Deferred, deferral
 from schema.fields import NOT_READ, Show
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
 from schema.rows import Column, Row
 from schema.scalars import show_time
 
-Make = Callable[[Any, "Waiting", list[Deferred], Path | None], Any]
-"""Completes an object, whose path has to be told only to one that defers."""
+Make = Callable[[Any, "Waiting", list[Deferred], Below], Any]
+"""Completes an object, whose place has to be told only to one that defers."""
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
@@ -302,7 +301,7 @@ class Compiler:
             return "None"
         mark = source.mark()
         source.extend(read)
-        path = f"P(p, {key!r}, {parent.name!r})"
+        path = f"p + {(key, parent.name)!r}"
         if self._complete(source, type_, details, name, "    ", path, show):
             return name
         source.undo(mark)
@@ -322,7 +321,7 @@ class Compiler:
             if_there = "" if isinstance(type_, GraphQLNonNull) else f"if {name} is not None: "
             source.add(f"    {if_there}{name} = {names}[{name}]")
         else:
-            self._complete(source, type_, details, name, "    ", "None")
+            self._complete(source, type_, details, name, "    ", "()")
         return name
 
     def _part(self, parent: GraphQLObjectType, key: str, details: FieldDetailsList) -> Part | None:
@@ -356,7 +355,7 @@ class Compiler:
     ) -> bool:
         """Write what completes the variable in place, None included. False if it is not all plain.
 
-        `path` is the expression for the value's own, which only what defers evaluates.
+        `path` is the expression for its place, which only what defers evaluates.
         """
         if isinstance(type_, GraphQLNonNull):
             return self._complete_present(source, type_.of_type, details, name, indent, path, show)
@@ -381,7 +380,7 @@ class Compiler:
             head, before = source.mark(), source.defers
             source.add(f"{indent}for {item} in {name}:")
             source.defers = False
-            of_item = f"P({name}_p, {name}_n, None)"
+            of_item = f"{name}_p + ({name}_n, None)"
             whole = self._complete(source, type_.of_type, details, item, indent + "    ", of_item, show)
             if source.defers:
                 source.insert(head, f"{indent}{name}_p, {name}_n = {path}, -1")
@@ -440,7 +439,7 @@ class Compiler:
 
 
 class Source:
-    """The lines of a function of an object `v`, lists `w` and `d` and a path `p`, and their constants.
+    """The lines of a function of an object `v`, lists `w` and `d` and a place `p`, and their constants.
 
     `reads_together` says whether they add to `w`, and `defers` whether they add to `d`.
     """
@@ -449,7 +448,7 @@ class Source:
         self.reads_together = False
         self.defers = False
         self._lines: list[str] = []
-        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead, "P": Path}
+        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead}
 
     def add(self, line: str) -> None:
         self._lines.append(line)
@@ -458,11 +457,11 @@ class Source:
         self._lines.insert(place, line)
 
     def call(self, make: str, selections: Iterable[Selection], name: str, indent: str, path: str) -> None:
-        """Complete the variable by what was made of one of these selections. Only what defers is told the path."""
+        """Complete the variable by what was made of one of these selections. Only what defers is told its place."""
         defers = any(each.defers for each in selections)
         self.reads_together = self.reads_together or any(each.reads_together for each in selections)
         self.defers = self.defers or defers
-        self.add(f"{indent}{name} = {make}({name}, w, d, {path if defers else None})")
+        self.add(f"{indent}{name} = {make}({name}, w, d, {path if defers else '()'})")
 
     def extend(self, lines: Any) -> None:
         self._lines.extend(lines)

@@ -44,8 +44,21 @@ class Deferral:
     fragments: tuple[Fragment, ...] | None
 
 
-Deferred = tuple[Deferral, Any, Path]
-"""What is deferred, of which object, and where that is in the answer."""
+Below = tuple[str | int | None, ...]
+"""Where something is below the value that a plan was given: each key, followed by the name of the type that it is of.
+
+A plan makes one for each object that defers something, and a `Path` for none: it takes three times as long, and nobody
+asks for it as long as all is as expected.
+"""
+Deferred = tuple[Deferral, Any, Below]
+"""What is deferred, of which object, and where that is."""
+
+
+def path_below(path: Path, below: Below) -> Path:
+    """The path of what is there, where the value itself has this one."""
+    for key, name in zip(below[::2], below[1::2], strict=True):
+        path = Path(path, key, name)  # type: ignore[arg-type]
+    return path
 
 
 def deferral(

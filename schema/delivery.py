@@ -12,6 +12,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from graphql import GraphQLError
 from graphql.execution import (
     CompletedResult,
     ExecutionResult,
@@ -28,7 +29,7 @@ from graphql.execution.types import IncrementalResult
 from graphql.pyutils import Path
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
-from schema.deferral import Deferral, Deferred, Fragment
+from schema.deferral import Below, Deferral, Deferred, Fragment, path_below
 
 Results = AsyncGenerator[SubsequentIncrementalExecutionResult, None]
 
@@ -49,7 +50,12 @@ class _Announced(NamedTuple):
     number: int
     deferral: Deferral
     source: Any
-    path: Path
+    of_batch: Path
+    below: Below
+
+    @property
+    def path(self) -> Path:
+        return path_below(self.of_batch, self.below)
 
 
 class _Outcome(NamedTuple):
@@ -115,12 +121,13 @@ class DeliveringExecutor(StrawberryGraphQLCoreExecutionContext):
             self._batches = [each for each in self._batches if not errors.has_nulled_position(each.path)]
         if not self._batches or self.tasks or self.streams:
             return super().build_response(data)
-        deferred = [each for batch in self._batches for each in batch.deferred]
-        first = InitialIncrementalExecutionResult(
-            data, [*errors.errors] or None, pending=_pending(deferred), has_next=True
-        )
-        whole = all(deferral.fragments is not None for deferral, _, _ in deferred)
-        return ExperimentalIncrementalExecutionResults(first, self._results(deferred) if whole else self._as_told(data))
+        return in_parts(data, [*errors.errors] or None, self._batches, self.rest(data))
+
+    def rest(self, data: dict[str, Any] | None) -> Results:
+        """What comes after the first part with this data, which told of all batches."""
+        deferrals = {deferral for batch in self._batches for deferral, _, _ in batch.deferred}
+        whole = all(deferral.fragments is not None for deferral in deferrals)
+        return self._results() if whole else self._as_told(data)
 
     def get_incremental_work(self) -> Work:
         """With the groups and tasks of the batches where graphql-core would have put them."""
@@ -129,7 +136,8 @@ class DeliveringExecutor(StrawberryGraphQLCoreExecutionContext):
             # The last one first, so that the places of those before it still hold.
             batch = self._batches.pop()
             self.groups, self.tasks = [], []
-            for deferral, source, path in batch.deferred:
+            for deferral, source, below in batch.deferred:
+                path = path_below(batch.path, below)
                 made, by_usage = self.get_new_delivery_group_map(deferral.usages, None, path)
                 self.groups += made
                 self.collect_execution_groups(deferral.type, source, path, deferral.later, by_usage)
@@ -145,12 +153,12 @@ class DeliveringExecutor(StrawberryGraphQLCoreExecutionContext):
             async for result in results:
                 yield result
 
-    async def _results(self, deferred: list[Deferred]) -> Results:
+    async def _results(self) -> Results:
         """What is there at once, and then the objects of each fragment as soon as they are complete."""
         there: list[_Outcome] = []
         waiting: set[asyncio.Task[list[_Outcome]]] = set()
         try:
-            for fragment, objects in _by_fragment(deferred).items():
+            for fragment, objects in _by_fragment(self._batches).items():
                 data = self.complete_fragment(fragment, [each.source for each in objects], objects[0].path)
                 if isinstance(data, list):
                     there += _outcomes(objects, data)
@@ -176,7 +184,7 @@ class DeliveringExecutor(StrawberryGraphQLCoreExecutionContext):
 
     async def _alone(self, fragment: Fragment, announced: _Announced) -> _Outcome:
         """The fragment of one object, by graphql-core."""
-        number, deferral, source, path = announced
+        number, deferral, source, path = announced.number, announced.deferral, announced.source, announced.path
         groups, by_usage = self.get_new_delivery_group_map(deferral.usages, None, path)
         executor = self.create_sub_executor(fragment.usages)
         try:
@@ -190,22 +198,33 @@ class DeliveringExecutor(StrawberryGraphQLCoreExecutionContext):
         return _Outcome(number, result.value.data, result.value.errors)
 
 
-def _pending(deferred: list[Deferred]) -> list[PendingResult]:
+def in_parts(
+    data: dict[str, Any] | None, errors: list[GraphQLError] | None, batches: list[Batch], rest: Results
+) -> ExperimentalIncrementalExecutionResults:
+    """The first part, which tells of all batches, and the rest."""
+    first = InitialIncrementalExecutionResult(data, errors, pending=_pending(batches), has_next=True)
+    return ExperimentalIncrementalExecutionResults(first, rest)
+
+
+def _pending(batches: list[Batch]) -> list[PendingResult]:
     found: list[PendingResult] = []
-    for deferral, _, path in deferred:
-        keys = path.as_list()
-        for label in deferral.labels:
-            found.append(PendingResult(str(len(found)), keys, label))
+    for batch in batches:
+        keys: list[Any] = batch.path.as_list()
+        for deferral, _, below in batch.deferred:
+            path = [*keys, *below[::2]]
+            for label in deferral.labels:
+                found.append(PendingResult(str(len(found)), path, label))
     return found
 
 
-def _by_fragment(deferred: list[Deferred]) -> dict[Fragment, list[_Announced]]:
+def _by_fragment(batches: list[Batch]) -> dict[Fragment, list[_Announced]]:
     found: dict[Fragment, list[_Announced]] = {}
     number = 0
-    for deferral, source, path in deferred:
-        for fragment in deferral.fragments or ():
-            found.setdefault(fragment, []).append(_Announced(number, deferral, source, path))
-            number += 1
+    for batch in batches:
+        for deferral, source, below in batch.deferred:
+            for fragment in deferral.fragments or ():
+                found.setdefault(fragment, []).append(_Announced(number, deferral, source, batch.path, below))
+                number += 1
     return found
 
 

@@ -36,7 +36,7 @@ from schema.compilation import (
     Waiting,
     share_a_part,
 )
-from schema.deferral import Deferred, Fragment
+from schema.deferral import Below, Deferred, Fragment
 from schema.delivery import Batch, DeliveringExecutor
 from schema.plain_fields import Method
 from schema.plans import MOST_PLANS, Key, Known, Plan, Plans
@@ -104,13 +104,13 @@ class PlanExecutor(DeliveringExecutor):
             deferred: list[Deferred] = []
             if isinstance(plan, Selection):
                 if not plan.holes or (position_context is None and field_details_list[0].defer_usage is None):
-                    made = self._make(plans, plan.make, result, waiting, deferred, path)
+                    made = self._make(plans, plan.make, result, waiting, deferred)
                     if made is not None and plan.holes:
                         if not waiting:
                             return self._filled(plan, result, path, made, None, None)
                         made = None  # what is read together below comes to its own plan from graphql-core
             elif plan is not None:
-                made = self._make(plans, plan, result, waiting, deferred, path)
+                made = self._make(plans, plan, result, waiting, deferred)
             if made is not None:
                 batch = self.defer(deferred, path) if deferred else None
                 if not waiting:
@@ -134,7 +134,7 @@ class PlanExecutor(DeliveringExecutor):
         if plans is not None and position_context is not None and path is not None:
             selection = self._group(plans, parent_type, grouped_field_set)
             if selection is not None:
-                made = self._make(plans, selection.make, source_value, waiting := Waiting(self._arguments), [], None)
+                made = self._make(plans, selection.make, source_value, waiting := Waiting(self._arguments), [])
                 if made is not None and not (waiting and selection.holes):
                     if not waiting:
                         return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
@@ -167,10 +167,10 @@ class PlanExecutor(DeliveringExecutor):
         if plans is None:
             return None
 
-        def make(sources: list[Any], waiting: Waiting, deferred: list[Deferred], path: Path | None) -> list[Any]:
-            return [fragment.make(source, waiting, deferred, path) for source in sources]
+        def make(sources: list[Any], waiting: Waiting, deferred: list[Deferred], below: Below) -> list[Any]:
+            return [fragment.make(source, waiting, deferred, below) for source in sources]
 
-        made: list[Any] | None = self._make(plans, make, sources, waiting := Waiting(self._arguments), [], None)
+        made: list[Any] | None = self._make(plans, make, sources, waiting := Waiting(self._arguments), [])
         return self._completed_together(plans, made, waiting, path) if made is not None and waiting else made
 
     async def _completed_together(
@@ -178,12 +178,10 @@ class PlanExecutor(DeliveringExecutor):
     ) -> list[Any] | None:
         return made if await self._is_read(plans, waiting, path) else None
 
-    def _make(
-        self, plans: Plans, make: Make, value: Any, waiting: Waiting, deferred: list[Deferred], path: Path | None
-    ) -> Any:
+    def _make(self, plans: Plans, make: Make, value: Any, waiting: Waiting, deferred: list[Deferred]) -> Any:
         """What the plan makes of the value; None where it is abandoned."""
         try:
-            made = make(value, waiting, deferred, path)
+            made = make(value, waiting, deferred, ())
         except NotRead:
             # What is below gets plans that leave such fields to their methods, and so does the rest of the operation.
             self._take_plans(plans, ready=False, together=self._together)
@@ -232,7 +230,7 @@ class PlanExecutor(DeliveringExecutor):
         below = Waiting(self._arguments)
         for (part, group), found in zip(groups.items(), values, strict=True):
             for (_, made), value in zip(group, found, strict=True):
-                made[part.key] = part.make(value, below, [], None)
+                made[part.key] = part.make(value, below, [], ())
         return below
 
     def _values(self, part: Part, sources: list[Any], path: Path) -> Awaitable[list[Any]]:

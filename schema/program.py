@@ -1,5 +1,6 @@
 """Operations of documents that are kept, ready to be run again and again."""
 
+from contextlib import aclosing
 from typing import Any
 
 from graphql import (
@@ -17,6 +18,7 @@ from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
 from schema.deferral import Deferred
+from schema.delivery import Results
 from schema.execution import PlanExecutor
 from schema.only_field import OnlyField, only_field
 from schema.plans import Known, Plans
@@ -55,12 +57,14 @@ class Program:
             executor.take(answered)
             return executor.execute_operation()
 
-        def respond(data: dict[str, Any], deferred: list[Deferred], path: Path) -> Any:
+        async def rest(data: dict[str, Any], deferred: list[Deferred], path: Path) -> Results:
             executor = self._executor(context, values, extensions)
             executor.defer(deferred, path)
-            return executor.build_response(data)
+            async with aclosing(executor.rest(data)) as results:
+                async for result in results:
+                    yield result
 
-        return Straight(only, self.plans, known, values, context, extensions, execute, respond)
+        return Straight(only, self.plans, known, values, context, extensions, execute, rest)
 
     def executor(
         self, context: Any, variables: dict[str, Any], extensions: dict[str, Any], *, max_errors: int

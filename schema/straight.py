@@ -17,6 +17,7 @@ from strawberry.execution import optimized_is_awaitable
 
 from schema.compilation import Make, OperationArguments, Selection, Waiting
 from schema.deferral import Deferred
+from schema.delivery import Batch, Results, in_parts
 from schema.only_field import OnlyField
 from schema.plans import Known, Plan, Plans
 
@@ -38,11 +39,12 @@ class Straight:
         context: Any,
         extensions: dict[str, Any],
         execute: Callable[[Answered], Any],
-        respond: Callable[[dict[str, Any], list[Deferred], Path], Any],
+        rest: Callable[[dict[str, Any], list[Deferred], Path], Results],
     ) -> None:
         """`execute` is graphql-core's way, but for the call of the field, which has answered.
 
-        `respond` makes the response of data in which something is deferred, below a path.
+        `rest` is what comes after a first part with this data, which told of what is deferred below a path. It takes
+        an executor, which is made once the first part has been written.
         """
         self._only = only
         self._plans = plans
@@ -51,7 +53,7 @@ class Straight:
         self._context = context
         self._extensions = extensions
         self._execute = execute
-        self._respond = respond
+        self._rest = rest
 
     async def execute_operation(self) -> Any:
         """The result, or those of incremental delivery."""
@@ -67,11 +69,16 @@ class Straight:
             deferred: list[Deferred] = []
             made = self._made(value, deferred) if value is not None else None
             if made is not None or (value is None and only.is_nullable):
-                data = {only.key: made}
-                return self._respond(data, deferred, only.path) if deferred else ExecutionResult(data, None)
+                return self._response({only.key: made}, deferred)
             answered = _returning(value)
         result = self._execute(answered)
         return await result if optimized_is_awaitable(result) else result
+
+    def _response(self, data: dict[str, Any], deferred: list[Deferred]) -> Any:
+        if not deferred:
+            return ExecutionResult(data, None)
+        path = self._only.path
+        return in_parts(data, None, [Batch(deferred, 0, 0, path)], self._rest(data, deferred, path))
 
     def _made(self, value: Any, deferred: list[Deferred]) -> Any:
         """What the plan makes of the value; None where there is none, and where it is abandoned."""
@@ -84,7 +91,7 @@ class Straight:
             return None
         waiting = Waiting(OperationArguments(self._values))
         try:
-            made = make(value, waiting, deferred, only.path)
+            made = make(value, waiting, deferred, ())
         except Exception:
             return None
         if waiting:
