@@ -108,8 +108,7 @@ class IncrementalFrames:
 
     def _announce(self, pending: list[PendingResult]) -> list[FormattedPendingResult]:
         announced = [each.formatted for each in pending]
-        for each in announced:
-            self._pending[each["id"]] = each
+        self._pending.update({each["id"]: each for each in announced})
         return announced
 
     def _part(self, part: IncrementalResult) -> Payload:

@@ -15,7 +15,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from nextfire.transport.audiences import Member, Payloads
@@ -33,7 +32,7 @@ Watch = Callable[[], Awaitable[NoReturn]]
 class Format:
     """What stands at the beginning of a stream, around each payload, and at the end."""
 
-    content_type: str
+    content_type: bytes
     begin: bytes
     before: bytes
     after: bytes
@@ -53,7 +52,7 @@ _FORMATS = {
     # Incremental delivery over HTTP, https://github.com/graphql/graphql-over-http/blob/main/rfcs/IncrementalDelivery.md
     # The boundary follows each part at once, since clients act on a part when they see where it ends.
     MULTIPART: Format(
-        'multipart/mixed; boundary="-"',
+        b'multipart/mixed; boundary="-"',
         begin=b"---",
         before=b"\r\nContent-Type: application/json; charset=utf-8\r\n\r\n",
         after=b"\r\n---",
@@ -63,7 +62,7 @@ _FORMATS = {
     # Distinct connections mode of https://github.com/enisdenjo/graphql-sse/blob/master/PROTOCOL.md.
     # Lines end in LF: the standard allows CR LF as well, and urql reads LF only.
     SSE: Format(
-        "text/event-stream; charset=utf-8",
+        b"text/event-stream; charset=utf-8",
         begin=b"",
         before=b"event: next\ndata: ",
         after=b"\n\n",
@@ -73,11 +72,7 @@ _FORMATS = {
 }
 
 
-class Told(Exception):
-    """There is nothing more to tell, or nobody to tell it to."""
-
-
-class StreamedResponse(Response):
+class StreamedResponse:
     """A stream of payloads. What produces them is closed when the client leaves, or the server stops.
 
     `first` is a payload that is there already, and is written with the head of the answer. The stream ends with the
@@ -99,51 +94,40 @@ class StreamedResponse(Response):
         self._heartbeat = heartbeat.total_seconds()
         self._watch = watch
         self._written_at = 0.0
-        self.status_code = 200
-        self.background = None
-        self.init_headers(
-            {
-                "content-type": self._format.content_type,
-                "cache-control": "no-store, no-transform",
-                "x-accel-buffering": "no",  # nginx would hold small pieces back
-            }
-        )
+        self._headers = [
+            (b"content-type", self._format.content_type),
+            (b"cache-control", b"no-store, no-transform"),
+            (b"x-accel-buffering", b"no"),  # nginx would hold small pieces back
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with aclosing(self._payloads):
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
             await self._write(send, self._format.begin + self._first)
             if isinstance(self._payloads, Member):
                 self._payloads.write_by(partial(self._begin_telling, send, line_of(scope), self._format.chunk))
             try:
-                async with asyncio.TaskGroup() as group:
-                    # A task of its own, since each step of this one passes through every middleware.
-                    group.create_task(self._told(send))
-                    if self._watch is not None:
-                        group.create_task(_watched(self._watch))
-                    await self._attended(receive, send)
-            except* Told:
-                pass
-            except* Refused as refused:
-                await self._tell(send, {"errors": _first(refused).errors})
+                watched = () if self._watch is None else (_watched(self._watch),)
+                await _first_end(self._told(send), self._attended(receive, send), *watched)
+            except Refused as refused:
+                await self._tell(send, {"errors": refused.errors})
             await send({"type": "http.response.body", "body": self._format.end, "more_body": False})
 
-    async def _told(self, send: Send) -> NoReturn:
-        """Write all payloads. Raises `Told` after the last one, or `Refused`."""
+    async def _told(self, send: Send) -> None:
+        """Write all payloads. Raises `Refused` where there are no more for a reason."""
         async for payload in self._payloads:
             await self._tell(send, payload)
             del payload  # the next one may take days
-        raise Told
 
-    async def _attended(self, receive: Receive, send: Send) -> NoReturn:
-        """Beat while it is quiet. Raises `Told` when the client has left, and reads nothing any more."""
+    async def _attended(self, receive: Receive, send: Send) -> None:
+        """Beat while it is quiet, until the client has left, and reads nothing any more."""
         clock, beat = asyncio.get_running_loop().time, self._format.beat
         while True:
             try:
                 async with asyncio.timeout_at(self._written_at + self._heartbeat if beat else None):
                     while (await receive())["type"] != "http.disconnect":
                         pass
-                raise Told
+                return
             except TimeoutError:
                 if beat and clock() >= self._written_at + self._heartbeat:
                     await self._write(send, beat)
@@ -177,6 +161,18 @@ async def _watched(watch: Watch) -> NoReturn:
         raise Refused(401, exception_errors(error, "graphql.watch")) from error
 
 
-def _first(group: ExceptionGroup[Refused]) -> Refused:
-    first = group.exceptions[0]
-    return first if isinstance(first, Refused) else _first(first)
+async def _first_end(*works: Coroutine[Any, Any, None]) -> None:
+    """Do all of it until one ends, which ends the others. Raises what that raises.
+
+    Each is a task, since a step of the caller's own passes through every middleware. A group of tasks would leave
+    cycles behind, and all that was answered in them.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in ended:
+        task.result()

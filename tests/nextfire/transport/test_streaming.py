@@ -1,18 +1,21 @@
 """Results in parts, subscriptions over server-sent events, and deadlines."""
 
 import asyncio
+import gc
 import json
+import weakref
 from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
+from starlette.types import Message
 from structlog.typing import EventDict
 
-from nextfire.transport import Bounds
+from nextfire.transport import Bounds, GraphQLEndpoint
 from nextfire.transport.negotiation import GRAPHQL_JSON, JSON, MULTIPART, SSE
-from tests.nextfire.transport.conftest import Served, serving
-from tests.nextfire.transport.toy import SECRET
+from tests.nextfire.transport.conftest import SCHEMA, Served, serving
+from tests.nextfire.transport.toy import SECRET, Toy
 
 DEFERRED = '{ leaf { name ... @defer(label: "later") { slow broken } } }'
 
@@ -31,6 +34,54 @@ def frames(response: httpx.Response) -> list[Any]:
     bodies = [part.removeprefix("---") for part in parts[:-1]]
     assert all(body.startswith(head) for body in bodies)
     return [json.loads(body.removeprefix(head)) for body in bodies]
+
+
+class Sent:
+    """The way to a client."""
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        self.body += message.get("body", b"")
+
+
+async def answer_in_parts(endpoint: GraphQLEndpoint, query: str, accept: str, sent: Sent) -> None:
+    """Have the endpoint answer a client that stays until the end."""
+    body = json.dumps({"query": query}).encode()
+    asked: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        return asked.pop() if asked else await asyncio.Future[Message]()
+
+    named = {"content-type": JSON, "accept": accept}
+    headers = [(name.encode(), value.encode()) for name, value in named.items()]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": headers, "state": {}}
+    await endpoint(scope, receive, sent)
+
+
+@pytest.mark.parametrize("accept", [MULTIPART, SSE])
+async def test_an_answer_in_parts_is_freed_when_it_has_ended(accept: str) -> None:
+    # given a document whose plans are made, and nothing that looks for cycles
+    toy = Toy()
+    toy.context.release.set()
+    endpoint = GraphQLEndpoint(SCHEMA, toy.make)
+    query = "{ leaves(count: 3) { name ... @defer { heldTogether } } }"
+    for _ in range(3):
+        await answer_in_parts(endpoint, query, accept, Sent())
+    gc.disable()
+    try:
+        # when
+        sent = Sent()
+        await answer_in_parts(endpoint, query, accept, sent)
+        assert b"released 2" in sent.body
+        # then nothing that is left of it leads to the client
+        kept = weakref.ref(sent)
+        del sent
+        await asyncio.sleep(0)  # the loop lets go of the tasks that have ended
+        assert kept() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("accept", [f"{MULTIPART}, {JSON}", f"{MULTIPART};deferSpec=20220824, {JSON}", SSE])
