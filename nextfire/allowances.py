@@ -34,8 +34,12 @@ def allowances(settings: Settings) -> Allowances:
 def store(settings: Settings) -> Store | None:
     """Where processes count together; None where each does for itself. Raises `NotConfigured` for one of no use."""
     address = settings.rate_limit_store.get_secret_value()
+    if address == "memory":
+        return None
+    from nextfire.transport.redis_store import RedisStore  # noqa: PLC0415 - the library `limits` takes a while to load
+
     try:
-        return None if address == "memory" else Store(address)
+        return RedisStore(address)
     except StoreNotUsable as error:
         raise NotConfigured(
             f"NEXTFIRE_RATE_LIMIT_STORE: {error}\nRedis needs the extra `redis`: pip install 'nextfire[redis]'"

@@ -11,10 +11,7 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.strategies import FixedWindowRateLimiter
-
-from nextfire.transport.store import PREFIX, Store, StoreAway
+from nextfire.transport.store import SharedBudgets, Store, StoreAway
 
 _MOST_WAITING = 1_000
 
@@ -61,10 +58,9 @@ class RateLimit:
     def __init__(self, cost: int, window: timedelta = timedelta(minutes=1), store: Store | None = None) -> None:
         self.cost: Final = cost
         self.window: Final = window
-        self._item: RateLimitItem = RateLimitItemPerSecond(cost, math.ceil(window.total_seconds()), PREFIX)
-        self._own = Windows(math.ceil(window.total_seconds()))
+        self._own = Windows(seconds := math.ceil(window.total_seconds()))
         self._store = store
-        self._shared = None if store is None else FixedWindowRateLimiter(store.storage)
+        self._shared = None if store is None else store.budgets(cost, seconds)
         self._waiting: dict[str, float] = {}
 
     def wait(self, caller: str) -> float | None:
@@ -88,11 +84,9 @@ class RateLimit:
         spent, ends = self._own.spend(caller, cost)
         return None if spent <= self.cost else self._until(ends, caller)
 
-    async def _spend(self, limiter: FixedWindowRateLimiter, caller: str, cost: int) -> float | None:
-        if await limiter.hit(self._item, caller, cost=cost):
-            return None
-        ends, _ = await limiter.get_window_stats(self._item, caller)
-        return self._until(ends, caller)
+    async def _spend(self, shared: SharedBudgets, caller: str, cost: int) -> float | None:
+        ends = await shared.spend(caller, cost)
+        return None if ends is None else self._until(ends, caller)
 
     def _until(self, ends: float, caller: str) -> float:
         now = time.time()

@@ -13,6 +13,7 @@ import pytest
 
 from nextfire.processes import free_port
 from nextfire.transport import Store
+from nextfire.transport.redis_store import RedisStore
 from tests.waiting import PATIENCE, wait_until
 
 REDIS = shutil.which("redis-server")
@@ -60,7 +61,7 @@ def redis() -> Iterator[Redis]:
 @asynccontextmanager
 async def store_at(url: str) -> AsyncIterator[Store]:
     """As one process has it. It waits as long as a busy machine needs, and asks again at once."""
-    store = Store(url, timeout=timedelta(seconds=PATIENCE), ask_again_after=timedelta(0))
+    store = RedisStore(url, timeout=timedelta(seconds=PATIENCE), ask_again_after=timedelta(0))
     try:
         yield store
     finally:

@@ -8,8 +8,9 @@ import pytest
 from structlog.typing import EventDict
 
 from nextfire.processes import free_port
-from nextfire.transport import RateLimit, Store, StoreNotUsable
+from nextfire.transport import RateLimit, StoreNotUsable
 from nextfire.transport.rates import Windows
+from nextfire.transport.redis_store import RedisStore
 from tests.nextfire.redis import Redis, needs_redis, redis, store_at
 from tests.waiting import eventually
 
@@ -107,4 +108,4 @@ async def test_a_store_that_was_never_there_stops_nothing(logged: list[EventDict
 
 def test_an_address_of_no_store_is_refused() -> None:
     with pytest.raises(StoreNotUsable):
-        Store("nowhere://127.0.0.1")
+        RedisStore("nowhere://127.0.0.1")
