@@ -13,7 +13,7 @@ from services.agents import NO_REGISTRATIONS, free_name
 from services.authorization import agent_resource, schedule_resource
 from services.cadence import Cadence
 from services.database import Database
-from services.definition import Difference, check, differences, to_json
+from services.definition import EARLIEST, Difference, check, differences, to_json
 from services.errors import InvalidInput, Issue, NameTaken, NotFound
 from services.failpoints import Failpoint, reach
 from services.idempotency import earlier_result, first_result
@@ -117,9 +117,10 @@ class Schedules:
     ) -> Schedule:
         """Raises `InvalidInput`, `NotFound` for the agent, `NameTaken`, `IdempotencyKeyReused` and `Forbidden`."""
         issues += tuple(fields.check_idempotency_key(idempotency_key, "input", "idempotencyKey"))
-        issues += _missing_from(check(definition, datetime.now(UTC)), issues)
-        if issues:
-            raise InvalidInput(issues)
+        found = _missing_from(check(definition, datetime.now(UTC)), issues)
+        # A request that is repeated under its key may have had its last fire since, and gets its answer all the same.
+        if issues or (found and check(definition, EARLIEST)):
+            raise InvalidInput(issues + found)
         request = {
             "operation": "createSchedule",
             "agent": str(agent_id),
@@ -128,6 +129,8 @@ class Schedules:
         first = await earlier_result(self._database.reads, actor, idempotency_key, request)
         if first is not None:
             return await self._applied(actor, await self._read(actor, UUID(first["scheduleId"])))
+        if found:
+            raise InvalidInput(found)
         schedule_id = new_id()
         resource = schedule_resource(agent_id, schedule_id)
         registering = self._registrations.of(actor, resource, agent_resource(agent_id))

@@ -1,8 +1,10 @@
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.schema.api import Api, creation
+from tests.waiting import eventually
 
 UNKNOWN = "Schedule:00000000-0000-7000-8000-000000000000"
 DEFINITION = """
@@ -232,6 +234,25 @@ async def test_one_idempotency_key_makes_one_schedule(api: Api) -> None:
     assert first == again
     assert (another["__typename"], another["path"]) == ("IdempotencyKeyReused", ["input", "idempotencyKey"])
     assert await api.ask("{ schedules { totalCount } }") == {"schedules": {"totalCount": 1}}
+
+
+async def test_a_repeated_create_gets_its_answer_though_the_last_fire_is_over(api: Api) -> None:
+    wanted = creation(await api.agent(), cadence={"interval": {"everySeconds": 1}}, idempotencyKey="once")
+    wanted["endAt"] = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    first = await api.change("createSchedule", wanted, "... on ScheduleCreated { schedule { id } }")
+
+    async def refused_as_new() -> dict[str, Any] | None:
+        new = await api.change("createSchedule", wanted | {"name": "new", "idempotencyKey": None})
+        return new if new["__typename"] == "InvalidInput" else None
+
+    await eventually(refused_as_new)
+
+    again = await api.change("createSchedule", wanted, "... on ScheduleCreated { schedule { id } }")
+    another = await api.change("createSchedule", wanted | {"name": "another"})
+    under_new_key = await api.change("createSchedule", wanted | {"idempotencyKey": "new"})
+
+    assert (first["__typename"], again) == ("ScheduleCreated", first)
+    assert (another["__typename"], under_new_key["__typename"]) == ("IdempotencyKeyReused", "InvalidInput")
 
 
 async def test_an_update_changes_what_is_present_and_nothing_else(api: Api) -> None:
