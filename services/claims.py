@@ -20,6 +20,7 @@ from services.database import Database
 from services.decisions import decide, first_status
 from services.definition import from_json
 from services.failpoints import Failpoint, reach
+from services.latest_fires import later_fires
 from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Columns, OverlapPolicy, Schedule
@@ -150,8 +151,12 @@ async def _make(transaction: Transaction, fire: Fire, schedule: Schedule, agent:
     trigger = await _trigger(transaction, schedule, fire.nominal)
     skipped = trigger is RunTrigger.SCHEDULED and await skip_requested(transaction, schedule.id, fire.nominal)
     earlier = await unfinished(transaction, schedule.id)
+    later = await later_fires(transaction, schedule, fire.nominal)
     now = datetime.now(UTC)
-    reason = decide(schedule, agent, trigger, fire.nominal, now, skipped=skipped, unfinished=earlier)
+    is_latest = later.none_since(fire.nominal, now)
+    reason = decide(
+        schedule, agent, trigger, fire.nominal, now, skipped=skipped, is_latest=is_latest, unfinished=earlier
+    )
     status = RunStatus.SKIPPED if reason else first_status(schedule.definition.overlap_policy, earlier)
     values = {
         **delivery_columns(schedule.definition, schedule, agent),

@@ -3,8 +3,6 @@
 from datetime import datetime, timedelta
 
 from services.agent import Agent, AgentStatus
-from services.cadence import compile as compile_cadence
-from services.calendar import next_fire
 from services.run import Run, RunStatus, RunTrigger, SkipReason
 from services.schedule import Definition, MissedFirePolicy, OverlapPolicy, Schedule
 
@@ -20,9 +18,13 @@ def decide(
     now: datetime,
     *,
     skipped: bool,
+    is_latest: bool,
     unfinished: list[Run],
 ) -> SkipReason | None:
-    """Why the fire is not run, or None where it is. An external trigger is a person's wish, as a manual one is."""
+    """Why the fire is not run, or None where it is. An external trigger is a person's wish, as a manual one is.
+
+    `is_latest` is asked for where `needs_latest` says so: whether nothing that is to be run has been due since.
+    """
     definition = schedule.definition
     if schedule.deleted_at is not None:
         return SkipReason.SCHEDULE_DELETED
@@ -33,7 +35,7 @@ def decide(
             return SkipReason.SKIP_REQUESTED
         if _outside(definition, nominal):
             return SkipReason.OUTSIDE_WINDOW
-        if too_late(definition, nominal, now):
+        if _too_late(definition, nominal, now, is_latest=is_latest):
             return SkipReason.TOO_LATE
     if agent.status is AgentStatus.DELETED:
         return SkipReason.AGENT_DELETED
@@ -45,17 +47,26 @@ def first_status(policy: OverlapPolicy, unfinished: list[Run]) -> RunStatus:
     return RunStatus.QUEUED if unfinished and policy is not OverlapPolicy.ALLOW else RunStatus.CLAIMED
 
 
-def too_late(definition: Definition, nominal: datetime, now: datetime) -> bool:
+def needs_latest(definition: Definition, nominal: datetime, now: datetime) -> bool:
+    """Whether it depends on later due times what becomes of this one."""
+    late = _lateness(definition, nominal, now)
+    return definition.missed_fire_policy is MissedFirePolicy.RUN_LATEST and (
+        MISSED_AFTER < late <= definition.catch_up_window
+    )
+
+
+def _too_late(definition: Definition, nominal: datetime, now: datetime, *, is_latest: bool) -> bool:
     """Whether the policy for missed fires gives this one up."""
-    late = now - nominal - definition.jitter
+    late = _lateness(definition, nominal, now)
     if late > definition.catch_up_window:
         return True
     if late <= MISSED_AFTER or definition.missed_fire_policy is MissedFirePolicy.RUN_ALL:
         return False
-    if definition.missed_fire_policy is MissedFirePolicy.RUN_NONE:
-        return True
-    newer = next_fire(compile_cadence(definition.cadence), nominal, start=definition.start_at, end=definition.end_at)
-    return newer is not None and newer <= now
+    return definition.missed_fire_policy is MissedFirePolicy.RUN_NONE or not is_latest
+
+
+def _lateness(definition: Definition, nominal: datetime, now: datetime) -> timedelta:
+    return now - nominal - definition.jitter
 
 
 def _outside(definition: Definition, nominal: datetime) -> bool:

@@ -20,6 +20,7 @@ from services.database import Database
 from services.decisions import decide, first_status
 from services.due import Regime, expected_fires
 from services.histories import Histories, History
+from services.latest_fires import LaterFires, later_fires
 from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunError, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Schedule
@@ -92,8 +93,9 @@ class DueFires:
             schedule = schedule_rows.whole(row)
             agent = await agent_of(transaction, schedule.agent_id)
             earlier = await unfinished(transaction, schedule.id)
+            later = await later_fires(transaction, schedule, *missing.fires)
             for fire in missing.fires:
-                run = await _claim(transaction, schedule, agent, fire, earlier)
+                run = await _claim(transaction, schedule, agent, fire, earlier, later)
                 if run is not None:
                     made.append(run)
                     earlier += [run] if run.finished_at is None else []
@@ -125,12 +127,13 @@ def _first_history(schedule: Schedule) -> History:
 
 
 async def _claim(
-    transaction: Transaction, schedule: Schedule, agent: Agent, fire: datetime, earlier: list[Run]
+    transaction: Transaction, schedule: Schedule, agent: Agent, fire: datetime, earlier: list[Run], later: LaterFires
 ) -> Run | None:
     now = datetime.now(UTC)
-    skipped = await skip_requested(transaction, schedule.id, fire)
-    reason = decide(schedule, agent, RunTrigger.SCHEDULED, fire, now, skipped=skipped, unfinished=earlier)
-    order = scheduled_order(schedule, scheduled_key(fire), RunTrigger.SCHEDULED, fire)
+    skipped, is_latest = await skip_requested(transaction, schedule.id, fire), later.none_since(fire, now)
+    trigger = RunTrigger.SCHEDULED
+    reason = decide(schedule, agent, trigger, fire, now, skipped=skipped, is_latest=is_latest, unfinished=earlier)
+    order = scheduled_order(schedule, scheduled_key(fire), trigger, fire)
     values: dict[str, Any] = {
         **delivery_columns(schedule.definition, schedule, agent),
         **_outcome(schedule, reason, now, earlier),

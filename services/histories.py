@@ -9,15 +9,16 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from asyncpg import Record
 from sqlalchemy import ColumnElement, Uuid, any_, bindparam, literal_column, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services.database import Database
 from services.definition import cadence_from_json
 from services.due import Regime
+from services.schedule import Columns
 from services.statements import Statement
 from services.tables import schedule_revisions, schedules
+from services.transactions import Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,12 @@ class History:
     def due_by(self, now: datetime) -> datetime:
         """Up to when the clock must have brought every due time: jitter lets it take its time."""
         return now - max((regime.jitter for regime in self.regimes), default=timedelta(0))
+
+
+async def history_since(transaction: Transaction, schedule_id: UUID, since: datetime) -> History | None:
+    """What a schedule was from that time on, as the caller's transaction sees it; None where it has no revision."""
+    rows = await transaction.rows(_REVISIONS[False], {"ids": [schedule_id], "since": since})
+    return _history(schedule_id, rows) if rows else None
 
 
 class Histories:
@@ -110,7 +117,7 @@ _REVISIONS = {True: _revisions(_SETTLED_UNTIL), False: _revisions(_SINCE)}
 """By whether each schedule's own mark is taken."""
 
 
-def _history(schedule_id: UUID, rows: list[Record]) -> History:
+def _history(schedule_id: UUID, rows: Sequence[Columns]) -> History:
     regimes = tuple(
         Regime(
             since=row["at"],

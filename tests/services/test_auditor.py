@@ -21,7 +21,7 @@ from services.lost_runs import LostRuns
 from services.principals import OPEN_ACTOR
 from services.run import Run, RunStatus, RunTrigger, SkipReason
 from services.schedule import MissedFirePolicy, OverlapPolicy, Schedule
-from services.tables import runs, schedule_revisions, schedules
+from services.tables import runs, schedule_revisions, schedules, skipped_fires
 from services.temporal_states import TemporalStates
 from tests.agents.scripted import ScriptedAgent, full, status, stream
 from tests.services.backends import backend, idle
@@ -33,6 +33,7 @@ __all__ = ["backend", "idle"]
 URL = "http://127.0.0.1:9/agent"
 """Of an agent that no test here reaches."""
 HOUR = timedelta(hours=1)
+MISSED, CLAIMED = RunStatus.MISSED, RunStatus.CLAIMED
 NOW = timedelta(0)
 """The grace of an audit for which nobody need be waited."""
 
@@ -72,6 +73,47 @@ async def test_what_nobody_claimed_is_run_or_recorded_by_the_policy(
     assert await auditor(quiet.base).audit() == Summary()
     since = datetime.now(UTC) - timedelta(hours=3)
     assert await auditor(quiet.base).audit(since=since) == Summary(expected=6, found=6)
+
+
+async def test_the_latest_is_the_last_that_was_due_before_a_pause(quiet: Stack) -> None:
+    # given due times that nothing took up, the later half of them within a pause that is over
+    schedule = await quiet.schedule(await quiet.agent(URL), _every_ten_minutes())
+    await quiet.services.schedules.pause(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    await quiet.services.schedules.resume(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    await _age(quiet, schedule, HOUR, timedelta(minutes=30), timedelta(minutes=2))
+    # when the auditor comes by
+    summary = await auditor(quiet.base).audit()
+    # then the last one before the pause is run
+    assert summary == Summary(expected=3, started=1, missed=2)
+    assert [run.status for run in await _runs_in_order(quiet, schedule.id)] == [*2 * [MISSED], CLAIMED]
+
+
+async def test_the_latest_is_the_last_that_was_due_before_an_update(quiet: Stack) -> None:
+    # given due times that nothing took up, and a cadence that is new and would have been due after them
+    schedule = await quiet.schedule(await quiet.agent(URL), _every_ten_minutes(last=timedelta(minutes=9)))
+    cadence = _every_ten_minutes(last=timedelta(minutes=4))
+    await quiet.services.schedules.update(OPEN_ACTOR, schedule.id, {"cadence": cadence}, expected_version=1)
+    await _age(quiet, schedule, HOUR, timedelta(minutes=2))
+    # when the auditor comes by
+    summary = await auditor(quiet.base).audit()
+    # then the last one by the cadence of its day is run
+    assert summary == Summary(expected=6, started=1, missed=5)
+    assert [run.status for run in await _runs_in_order(quiet, schedule.id)] == [*5 * [MISSED], CLAIMED]
+
+
+async def test_the_latest_is_the_last_that_no_one_asked_to_skip(quiet: Stack) -> None:
+    # given due times that nothing took up, the last of which was to be skipped
+    schedule = await _aged(quiet)
+    skipped = (await _expected(quiet, schedule.id))[-1]
+    async with quiet.base.database.transaction() as connection:
+        values = {"schedule_id": schedule.id, "fire_at": skipped, "by": OPEN_ACTOR.to_json()}
+        await connection.execute(skipped_fires.insert().values(values))
+    # when the auditor comes by
+    summary = await auditor(quiet.base).audit()
+    # then the one before it is run
+    assert summary == Summary(expected=6, started=1, skipped=1, missed=4)
+    made = await _runs_in_order(quiet, schedule.id)
+    assert [run.status for run in made] == [*4 * [MISSED], CLAIMED, RunStatus.SKIPPED]
 
 
 async def test_what_is_older_than_the_catch_up_window_is_missed(quiet: Stack) -> None:
@@ -259,14 +301,17 @@ def _every_ten_minutes(*, last: timedelta = timedelta(minutes=5)) -> Interval:
     return Interval(every, (timedelta(seconds=int(datetime.now(UTC).timestamp())) - last) % every)
 
 
-async def _age(running: Stack, schedule: Schedule, age: timedelta) -> None:
-    """Its clock is taken away, so that nothing but the test brings it a fire."""
+async def _age(running: Stack, schedule: Schedule, *ages: timedelta) -> None:
+    """Its versions are so old, and its clock is taken away, so that nothing but the test brings it a fire."""
     await running.base.clock.delete(schedule.id)
-    since = datetime.now(UTC) - age
+    now = datetime.now(UTC)
     async with running.base.database.transaction() as connection:
-        revision = schedule_revisions.c.schedule_id == schedule.id
-        await connection.execute(update(schedule_revisions).where(revision).values(at=since))
-        await connection.execute(update(schedules).where(schedules.c.id == schedule.id).values(created_at=since))
+        for version, age in enumerate(ages, start=1):
+            of_schedule = schedule_revisions.c.schedule_id == schedule.id
+            revision = update(schedule_revisions).where(of_schedule, schedule_revisions.c.version == version)
+            await connection.execute(revision.values(at=now - age))
+        row = update(schedules).where(schedules.c.id == schedule.id)
+        await connection.execute(row.values(created_at=now - ages[0]))
 
 
 async def _predate(running: Stack, **values: Any) -> None:
