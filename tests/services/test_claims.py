@@ -9,7 +9,8 @@ from sqlalchemy import update
 
 from nextfire.embedded import Temporal
 from services.agent import AgentProtocol
-from services.cadence import Cron
+from services.cadence import Cron, Interval
+from services.calendar import EPOCH
 from services.claims import Claim, Claims, Fire, Next
 from services.principals import OPEN_ACTOR
 from services.run import RunStatus, run_id, scheduled_key
@@ -67,6 +68,19 @@ async def test_a_claim_that_is_repeated_gives_the_same_answer(
     stranger = Fire(later.schedule_id, later.nominal, "another", "another")
     assert (await claims.claim_scheduled(stranger)).next is Next.END
     assert len(await quiet.runs(schedule.id)) == 2
+
+
+async def test_a_missed_fire_is_run_where_nothing_was_due_since(quiet: Stack) -> None:
+    # given a cadence that names times after the fire, of which none was due, since the schedule was made after them
+    every = timedelta(minutes=10)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), Interval(every, timedelta(0)))
+    nominal = schedule.created_at - timedelta(minutes=30) - (schedule.created_at - EPOCH) % every
+    # when a clock brings the fire late
+    claim = await Claims(quiet.base.database, quiet.base.notifier).claim_scheduled(
+        Fire(schedule.id, nominal, "clock", "temporal")
+    )
+    # then it is the latest one
+    assert claim.next is Next.DELIVER
 
 
 @pytest.mark.parametrize(
