@@ -11,11 +11,9 @@ everything else is a global of the function.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache, partial
-from types import CodeType
+from functools import cached_property, partial
 from typing import Any
 
 from graphql import (
@@ -41,105 +39,22 @@ from graphql.execution.collect_fields import CollectedFields, FieldDetailsList, 
 from graphql.execution.incremental.build_execution_plan import build_execution_plan
 from graphql.execution.values import VariableValues
 from strawberry.types.cast import TYPE_CAST_ATTRIBUTE
-from strawberry.types.field import StrawberryField
 
 from schema.arguments import Arguments
-from schema.deferral import Below, Deferral, Deferred, deferral
+from schema.compiled import Given, Hole, Make, Part, Selection
+from schema.deferral import Deferral, deferral
 from schema.fields import NOT_READ, Show
 from schema.plain_fields import KNOWN_CLASSES, Attribute, Known, Method, PlainFields, Ready, Together
 from schema.rows import Column, Row
 from schema.scalars import show_time
+from schema.source import Source
 
-Make = Callable[[Any, "Waiting", list[Deferred], Below], Any]
-"""Completes an object, whose place has to be told only to one that defers."""
 Collect = Callable[[GraphQLObjectType, FieldDetailsList], CollectedFields]
 
 _NAME = re.compile(r"[_A-Za-z][_0-9A-Za-z]*")
 _LARGEST, _SMALLEST = 2**31 - 1, -(2**31)
 _CONDITIONS = frozenset({"skip", "include", "defer"})
 _EXACT = {GraphQLString: "str", GraphQLID: "str", GraphQLBoolean: "bool"}
-
-
-class Unexpected(Exception):
-    """Something that graphql-core has to deal with."""
-
-
-class NotRead(Unexpected):
-    """A field is not ready that was compiled as if it were."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Given:
-    """The arguments of a field some of which stand in variables: one operation after the other knows what they are."""
-
-    arguments: Arguments
-    names: Mapping[str, str]
-
-    def under(self, variables: VariableValues) -> dict[str, Any]:
-        """By their names in Python. Raises `GraphQLError` where they are wrong."""
-        return {self.names[name]: value for name, value in self.arguments.of(variables).items()}
-
-
-class OperationArguments(dict[Given, dict[str, Any]]):
-    """Those of one operation, each worked out when it is first asked for."""
-
-    def __init__(self, variables: VariableValues) -> None:
-        super().__init__()
-        self._variables = variables
-
-    def __missing__(self, given: Given) -> dict[str, Any]:
-        found = self[given] = given.under(self._variables)
-        return found
-
-
-class Waiting(list[tuple["Part", Any, dict[str, Any]]]):
-    """Fields that are read together, each with an object that has it and the dictionary that it goes to; and the
-    arguments of the operation, which plans look at."""
-
-    __slots__ = ("arguments",)
-
-    def __init__(self, arguments: OperationArguments) -> None:
-        super().__init__()
-        self.arguments = arguments
-
-
-@dataclass(frozen=True, slots=True)
-class Hole:
-    """A field that the executor fills. A method is called directly, everything else is left to graphql-core.
-
-    `details` are for a selection that is not deferred; in one that is, they are the executor's own.
-    """
-
-    key: str
-    details: FieldDetailsList
-    method: Method | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """A field whose values are read together for all objects that have it. `make` completes each of them."""
-
-    key: str
-    parent: GraphQLObjectType
-    details: FieldDetailsList
-    field: StrawberryField
-    call: Callable[..., Awaitable[list[Any]]]
-    arguments: dict[str, Any] | Given
-    make: Make
-
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The fields that are selected on one object type.
-
-    One with holes reads nothing together, and defers nothing, at any depth.
-    """
-
-    type: GraphQLObjectType
-    make: Make
-    holes: tuple[Hole, ...]
-    reads_together: bool
-    defers: bool
 
 
 class Compiler:
@@ -234,7 +149,7 @@ class Compiler:
 
     def _body(
         self,
-        source: "Source",
+        source: Source,
         type_: GraphQLObjectType,
         grouped: GroupedFieldSet,
         row_class: type[Row] | None,
@@ -260,7 +175,7 @@ class Compiler:
 
     def _entry(
         self,
-        source: "Source",
+        source: Source,
         parent: GraphQLObjectType,
         key: str,
         details: FieldDetailsList,
@@ -308,7 +223,7 @@ class Compiler:
         return "None"
 
     def _column(
-        self, source: "Source", type_: GraphQLOutputType, details: FieldDetailsList, name: str, column: Column
+        self, source: Source, type_: GraphQLOutputType, details: FieldDetailsList, name: str, column: Column
     ) -> str:
         """Write what completes the value of a column."""
         if column.kind is not None:
@@ -345,7 +260,7 @@ class Compiler:
 
     def _complete(
         self,
-        source: "Source",
+        source: Source,
         type_: GraphQLOutputType,
         details: FieldDetailsList,
         name: str,
@@ -364,7 +279,7 @@ class Compiler:
 
     def _complete_present(
         self,
-        source: "Source",
+        source: Source,
         type_: Any,
         details: FieldDetailsList,
         name: str,
@@ -403,7 +318,7 @@ class Compiler:
         return is_abstract_type(type_) and self._abstract(source, type_, details, name, indent, path)
 
     def _abstract(
-        self, source: "Source", type_: Any, details: FieldDetailsList, name: str, indent: str, path: str
+        self, source: Source, type_: Any, details: FieldDetailsList, name: str, indent: str, path: str
     ) -> bool:
         selections = {}
         for class_, runtime_type in self._fields.runtime_types(type_).items():
@@ -415,7 +330,7 @@ class Compiler:
         source.call(f"{makes}[{name}.__class__]", [*selections.values()], name, indent, path)
         return True
 
-    def _leaf(self, source: "Source", type_: GraphQLLeafType, name: str, show: Show | None) -> list[str]:
+    def _leaf(self, source: Source, type_: GraphQLLeafType, name: str, show: Show | None) -> list[str]:
         """What serializes the leaf; each value that is not of the usual class is graphql-core's."""
         exact = next((found for scalar, found in _EXACT.items() if type_ is scalar), None)
         if exact is not None:
@@ -436,57 +351,6 @@ class Compiler:
         # Whoever writes the answer writes times in UTC as the scalar does, and several times as fast.
         is_shown = f"{name}.__class__ is {source.constant(datetime)} and {name}.tzinfo is {source.constant(UTC)}"
         return [f"if not ({is_shown}):", *(f"    {line}" for line in lines)]
-
-
-class Source:
-    """The lines of a function of an object `v`, lists `w` and `d` and a place `p`, and their constants.
-
-    `reads_together` says whether they add to `w`, and `defers` whether they add to `d`.
-    """
-
-    def __init__(self) -> None:
-        self.reads_together = False
-        self.defers = False
-        self._lines: list[str] = []
-        self._constants: dict[str, Any] = {"Unexpected": Unexpected, "NotRead": NotRead}
-
-    def add(self, line: str) -> None:
-        self._lines.append(line)
-
-    def insert(self, place: int, line: str) -> None:
-        self._lines.insert(place, line)
-
-    def call(self, make: str, selections: Iterable[Selection], name: str, indent: str, path: str) -> None:
-        """Complete the variable by what was made of one of these selections. Only what defers is told its place."""
-        defers = any(each.defers for each in selections)
-        self.reads_together = self.reads_together or any(each.reads_together for each in selections)
-        self.defers = self.defers or defers
-        self.add(f"{indent}{name} = {make}({name}, w, d, {path if defers else '()'})")
-
-    def extend(self, lines: Any) -> None:
-        self._lines.extend(lines)
-
-    def constant(self, value: Any) -> str:
-        name = f"C{len(self._constants)}"
-        self._constants[name] = value
-        return name
-
-    def mark(self) -> int:
-        return len(self._lines)
-
-    def undo(self, mark: int) -> None:
-        del self._lines[mark:]
-
-    def function(self, last: list[str]) -> Make:
-        exec(_code("\n".join(["def make(v, w, d, p):", *self._lines, *last])), self._constants)  # noqa: S102
-        made: Make = self._constants["make"]
-        return made
-
-
-@lru_cache(maxsize=512)
-def _code(text: str) -> CodeType:
-    """Compiling takes half a millisecond, and clients select the same of a type in many documents."""
-    return compile(text, "<selection>", "exec")
 
 
 def _arguments(

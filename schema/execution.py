@@ -25,17 +25,8 @@ from graphql.execution.collect_fields import FieldDetailsList, GroupedFieldSet
 from graphql.pyutils import Path
 from graphql.pyutils.gather_with_cancel import gather_with_cancel
 
-from schema.compilation import (
-    Compiler,
-    Given,
-    Make,
-    NotRead,
-    OperationArguments,
-    Part,
-    Selection,
-    Waiting,
-    share_a_part,
-)
+from schema.compilation import Compiler, share_a_part
+from schema.compiled import Given, Make, NotRead, OperationArguments, Part, Selection, Waiting
 from schema.deferral import Below, Deferred, Fragment
 from schema.delivery import Batch, DeliveringExecutor
 from schema.plain_fields import Method

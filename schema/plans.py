@@ -4,7 +4,7 @@ from typing import Any
 
 from graphql import DirectiveNode, DocumentNode, VariableNode, Visitor, visit
 
-from schema.compilation import Make, Selection
+from schema.compiled import Make, Selection
 from schema.only_field import OnlyField
 from schema.plain_fields import PlainFields
 

@@ -15,7 +15,7 @@ from graphql.execution.values import VariableValues
 from graphql.pyutils import Path
 from strawberry.execution import optimized_is_awaitable
 
-from schema.compilation import Make, OperationArguments, Selection, Waiting
+from schema.compiled import Make, OperationArguments, Selection, Waiting
 from schema.deferral import Deferred
 from schema.delivery import Batch, Results, in_parts
 from schema.only_field import OnlyField

@@ -11,7 +11,8 @@ from strawberry.schema.config import StrawberryConfig
 
 from benchmarks import documents
 from schema import build_schema
-from schema.compilation import Compiler, Selection
+from schema.compilation import Compiler
+from schema.compiled import Selection
 from schema.fields import NOT_READ, resolved
 from schema.plain_fields import PlainFields
 from schema.plans import Plans
