@@ -91,25 +91,24 @@ class PlanExecutor(DeliveringExecutor):
             and not isinstance(return_type, GraphQLNonNull)  # which comes back here for the type inside
         ):
             plan = self._plan(plans, return_type, field_details_list, result)
-            made, waiting = None, Waiting(self._arguments)
+            waiting = Waiting(self._arguments)
             deferred: list[Deferred] = []
-            if isinstance(plan, Selection):
-                if not plan.holes or (position_context is None and field_details_list[0].defer_usage is None):
+            if isinstance(plan, Selection) and plan.holes:
+                if position_context is None and field_details_list[0].defer_usage is None:
                     made = self._make(plans, plan.make, result, waiting, deferred)
-                    if made is not None and plan.holes:
-                        if not waiting:
-                            return self._filled(plan, result, path, made, None, None)
-                        made = None  # what is read together below comes to its own plan from graphql-core
+                    if made is not None:
+                        return self._filled(plan, result, path, made, None, None)
             elif plan is not None:
-                made = self._make(plans, plan, result, waiting, deferred)
-            if made is not None:
-                batch = self.defer(deferred, path) if deferred else None
-                if not waiting:
-                    return made
-                again = partial(
-                    super().complete_value, return_type, field_details_list, info, path, result, position_context
-                )
-                return self._read_together(plans, made, waiting, path, again, batch)
+                make = plan.make if isinstance(plan, Selection) else plan
+                made = self._make(plans, make, result, waiting, deferred)
+                if made is not None:
+                    batch = self.defer(deferred, path) if deferred else None
+                    if not waiting:
+                        return made
+                    again = partial(
+                        super().complete_value, return_type, field_details_list, info, path, result, position_context
+                    )
+                    return self._read_together(plans, made, waiting, path, again, batch)
         return super().complete_value(return_type, field_details_list, info, path, result, position_context)
 
     def execute_fields(
@@ -126,7 +125,7 @@ class PlanExecutor(DeliveringExecutor):
             selection = self._group(plans, parent_type, grouped_field_set)
             if selection is not None:
                 made = self._make(plans, selection.make, source_value, waiting := Waiting(self._arguments), [])
-                if made is not None and not (waiting and selection.holes):
+                if made is not None:
                     if not waiting:
                         return self._filled(selection, source_value, path, made, grouped_field_set, position_context)
                     again = partial(
