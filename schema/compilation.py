@@ -96,7 +96,10 @@ class Compiler:
         """The selection on the type; None where graphql-core has to cut it up, or no class is known for the type."""
         if is_strange(details):
             return None
-        collected = self._collect(type_, details)
+        try:
+            collected = self._collect(type_, details)
+        except GraphQLError:  # a condition that is null: graphql-core says so at the object whose field it is
+            return None
         usages, grouped = collected.new_defer_usages, collected.grouped_field_set
         if not usages:
             return self.of_fields(type_, grouped)

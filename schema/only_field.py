@@ -5,6 +5,7 @@ from typing import Any
 
 from graphql import (
     FragmentDefinitionNode,
+    GraphQLError,
     GraphQLField,
     GraphQLFieldResolver,
     GraphQLObjectType,
@@ -75,7 +76,10 @@ def only_field(
     parent = schema.query_type
     if operation.operation is not OperationType.QUERY or parent is None:
         return None
-    collected = collect_fields(schema, fragments, values, parent, operation, True)
+    try:
+        collected = collect_fields(schema, fragments, values, parent, operation, True)
+    except GraphQLError:  # a condition that is null, which an executor tells
+        return None
     if len(collected.grouped_field_set) != 1 or collected.new_defer_usages:
         return None
     ((key, details),) = collected.grouped_field_set.items()

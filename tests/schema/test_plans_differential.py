@@ -97,6 +97,29 @@ async def test_what_is_read_together_below_a_selection_with_holes() -> None:
     assert comparison.used > 0
 
 
+NULL_CONDITIONS = (
+    "box @include(if: $x) { label }",
+    "... @include(if: $x) { box { label } }",
+    "box { label @skip(if: $x) }",
+    "box { label inner { label @include(if: $x) } }",
+    "boxes { label inner { label inner { label @skip(if: $x) } } }",
+    "boxes { label inner { label ... @defer(if: $x) { flag } } }",
+    "boxes { label ... @defer { inner { label @skip(if: $x) } } }",
+    "pets { ... on Dog { puppies { name @include(if: $x) } } }",
+)
+
+
+@pytest.mark.parametrize("selection", NULL_CONDITIONS)
+async def test_null_for_a_condition_that_has_a_default(selection: str) -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse(f"query ($x: Boolean = true) {{ {selection} }}")
+    assert validate(schema._schema, document) == []
+    (answer,) = await comparison.run(document, {"x": None}, (3, 0.0))
+    assert "Argument 'if' has invalid value" in str(answer)
+    await comparison.run(document, {}, (3, 0.0))
+
+
 @pytest.mark.parametrize("odd", [0.0, 0.05])
 async def test_every_document_of_the_repository(odd: float) -> None:
     schema = schema_over_views(odd)
