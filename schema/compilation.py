@@ -168,6 +168,8 @@ class Compiler:
             part = self._part(type_, key, details) if self._together else None
             if part is not None:
                 source.reads_together = True
+                if isinstance(part.arguments, Given):  # the wrong ones are refused before anything is waited for
+                    named.append(f"    w.arguments[{source.constant(part.arguments)}]")
                 named.append(f"    w.append(({source.constant(part)}, v, made))")
             else:
                 holes.append(self._hole(type_, key, details))

@@ -120,6 +120,17 @@ async def test_null_for_a_condition_that_has_a_default(selection: str) -> None:
     await comparison.run(document, {}, (3, 0.0))
 
 
+async def test_null_for_an_argument_of_what_is_read_together() -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse("query ($loud: Boolean = true) { boxes { note(loud: $loud) { text } } }")
+    assert validate(schema._schema, document) == []
+    for seed in (546, *range(10)):  # of the first, a box later than others has no plan
+        (answer,) = await comparison.run(document, {"loud": None}, (seed, 0.02))
+        assert "Argument 'loud' has invalid value" in str(answer)
+        assert "['boxes', 0, 'note']" in str(answer)
+
+
 @pytest.mark.parametrize("odd", [0.0, 0.05])
 async def test_every_document_of_the_repository(odd: float) -> None:
     schema = schema_over_views(odd)
