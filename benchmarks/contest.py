@@ -12,6 +12,8 @@ from benchmarks.results import Figures, of_speed
 from benchmarks.rounds import Entrant, Pace, compete
 from benchmarks.stack import Server
 
+A_FEW = 20
+
 
 def unchanged(answer: Any) -> Any:
     return answer
@@ -33,12 +35,12 @@ def contest(
     first: Contestant, others: Sequence[Contestant], pace: Pace, *, clients: int | None = None
 ) -> dict[str, Figures]:
     """Compare every answer of the others with the first one's, then measure all."""
-    compare(first, others)
+    compare(first, others, at_most=None if pace.full else A_FEW)
     entrants = [Entrant(each.name, each.server, endlessly(each.requests)) for each in (first, *others)]
     return {name: of_speed(speed) for name, speed in compete(entrants, pace, clients=clients).items()}
 
 
-def compare(first: Contestant, others: Sequence[Contestant], *, at_most: int = 20) -> None:
+def compare(first: Contestant, others: Sequence[Contestant], *, at_most: int | None = None) -> None:
     """Raises `Differs`."""
     for number, request in enumerate(first.requests[:at_most]):
         expected = data_of(first.server, request)
