@@ -67,7 +67,16 @@ class Subscriber:
         figures.add("Events received twice", len(self.cursors) - len(set(self.cursors)))
         out_of_order = sum(mine != theirs for mine, theirs in zip(self.cursors, published, strict=False))
         figures.add("Events out of order or lost", out_of_order + abs(len(published) - len(self.cursors)))
-        assert self.cursors == published
+        assert self.cursors == published, await self._difference(installation, published)
+
+    async def _difference(self, installation: Installation, published: list[str]) -> str:
+        """What of the log was not told, and what was told that is not there."""
+        lost = [cursor for cursor in published if cursor not in self.cursors]
+        strange = [cursor for cursor in self.cursors if cursor not in published]
+        ids = [Cursor.decode(cursor).id for cursor in lost]
+        rows = await installation.rows("SELECT * FROM events WHERE id = ANY($1) OR id < 10 ORDER BY xid, id", ids)
+        told = [published.index(cursor) for cursor in self.cursors if cursor in published]
+        return f"{self.connections} connections; lost {lost}, strange {strange}, in the order {told}; {rows}"
 
     async def _published(self, installation: Installation, start: str) -> list[str]:
         """The cursors of all events after the start, in the order of the log, with nothing between it and the test."""
