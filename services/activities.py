@@ -79,7 +79,9 @@ class RunActivities:
     @activity.defn(name=SETTLE)
     async def settle(self, request: SettleRequest) -> None:
         await reach(Failpoint.BEFORE_SETTLE)
-        paused = await self._settlements.settle(request.run_id, _end(request))
+        workflow_id = activity.info().workflow_id
+        assert workflow_id is not None  # noqa: S101 - only workflows ask for it
+        paused = await self._settlements.settle(request.run_id, _end(request), workflow_id=workflow_id)
         await reach(Failpoint.AFTER_SETTLE)
         if paused is not None:
             await self._reconciler.settle_soon(paused)

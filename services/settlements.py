@@ -27,15 +27,16 @@ class Settlements:
         self._database = database
         self._notifier = notifier
 
-    async def settle(self, run_id: UUID, end: Delivered | Ended, *, workflow_id: str | None = None) -> UUID | None:
-        """Write the run's end; a run that has ended already, or has another workflow by now, stays as it is.
+    async def settle(self, run_id: UUID, end: Delivered | Ended, *, workflow_id: str) -> UUID | None:
+        """Write the run's end as its workflow has it; a run that has ended already, or has another workflow by now,
+        stays as it is.
 
         The id of the schedule where so many failures in a row have paused it, so that its clock can be paused as well.
         """
         async with self._database.changes.begin() as transaction:
             schedule = await run_changes.locked_schedule(transaction, run_id)
             run = await run_changes.locked(transaction, run_id)
-            if run.finished_at is not None or workflow_id not in (None, run.temporal_workflow_id):
+            if run.finished_at is not None or workflow_id != run.temporal_workflow_id:
                 return None
             ended = await _finish(transaction, run, end)
             paused = schedule is not None and await _count(transaction, schedule, ended)

@@ -71,7 +71,8 @@ async def test_an_answer_counts_though_another_took_the_attempt_for_lost(
         assert await first == Delivered()
         attempts = (await idle.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
         assert {attempt.outcome for attempt in attempts} == {AttemptOutcome.DELIVERED}
-        await Settlements(base.database, base.notifier).settle(run.id, Delivered())
+        settlements = Settlements(base.database, base.notifier)
+        await settlements.settle(run.id, Delivered(), workflow_id=run.temporal_workflow_id)
         assert (await idle.ended(run.id)).status is RunStatus.DELIVERED
 
 

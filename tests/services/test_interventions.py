@@ -10,18 +10,20 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from temporalio.testing import ActivityEnvironment
 
 from nextfire.embedded import Temporal
+from nextfire.worker import run_activities
+from services.acp import AcpClient, http_client
+from services.activity_messages import SettleRequest
 from services.agent import AgentProtocol
 from services.backfills import Span
 from services.cadence import Cron
 from services.claims import Claims, Fire, Next
-from services.deliveries import Ended
 from services.errors import IdempotencyKeyReused, InvalidInput, NotFound
 from services.principals import OPEN_ACTOR, Actor, Principal, PrincipalType
 from services.run import InterventionKind, Resolution, Run, RunStatus, RunTrigger, SkipReason
 from services.schedule import OnUnknown, OverlapPolicy
-from services.settlements import Settlements
 from services.tables import events, runs
 from tests.agents.scripted import ScriptedAgent, drop, error, full, result, status, stream
 from tests.stack import EVERY_SECOND, Stack, stack
@@ -265,15 +267,14 @@ async def test_an_earlier_workflow_does_not_end_a_run_that_goes_on(quiet: Stack)
     # given a run that failed and is retried
     schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"))
     run = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
-    settlements, failed = Settlements(quiet.base.database, quiet.base.notifier), Ended(RunStatus.FAILED)
-    await settlements.settle(run.id, failed, workflow_id=run.temporal_workflow_id)
+    await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, RunStatus.FAILED))
     retried = await quiet.services.interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
     assert retried.status is RunStatus.CLAIMED
     # when its first workflow settles once more, as Temporal may have it
-    await settlements.settle(run.id, failed, workflow_id=run.temporal_workflow_id)
+    await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, RunStatus.FAILED))
     # then it is still under way, until its own workflow settles
     assert [each.finished_at for each in await quiet.runs(schedule.id)] == [None]
-    await settlements.settle(run.id, failed, workflow_id=retried.temporal_workflow_id)
+    await _settled_by(quiet, retried.temporal_workflow_id, SettleRequest(run.id, RunStatus.FAILED))
     assert (await quiet.ended(run.id)).status is RunStatus.FAILED
 
 
@@ -289,7 +290,7 @@ async def test_what_cannot_be_retried_or_resolved_is_refused(quiet: Stack) -> No
         await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
         for _ in range(2)
     ]
-    await Settlements(quiet.base.database, quiet.base.notifier).settle(failed.id, Ended(RunStatus.FAILED))
+    await _settled_by(quiet, failed.temporal_workflow_id, SettleRequest(failed.id, RunStatus.FAILED))
     # then only the last can be retried, by its own account, while its schedule is there
     with pytest.raises(InvalidInput, match="was skipped"):
         await retry(OPEN_ACTOR, skipped.id)
@@ -310,6 +311,14 @@ async def test_what_cannot_be_retried_or_resolved_is_refused(quiet: Stack) -> No
 
 def _claims(running: Stack) -> Claims:
     return Claims(running.base.database, running.base.notifier)
+
+
+async def _settled_by(quiet: Stack, workflow_id: str, request: SettleRequest) -> None:
+    """What the activity of that workflow does."""
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, workflow_id=workflow_id)
+    async with http_client(quiet.base.dialer) as http:
+        await environment.run(run_activities(quiet.base, AcpClient(http)).settle, request)
 
 
 async def _triggered(running: Stack, schedule_id: UUID) -> Run:

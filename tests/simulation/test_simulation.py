@@ -85,7 +85,7 @@ def rekeying(base: Foundation, agents: AcpClient) -> RunActivities:
 class Optimistic(Settlements):
     """Takes every run that has ended for delivered."""
 
-    async def settle(self, run_id: Any, end: Delivered | Ended, *, workflow_id: str | None = None) -> Any:
+    async def settle(self, run_id: Any, end: Delivered | Ended, *, workflow_id: str) -> Any:
         return await super().settle(run_id, Delivered(), workflow_id=workflow_id)
 
 

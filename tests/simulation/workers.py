@@ -2,6 +2,7 @@
 
 import asyncio
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
@@ -34,6 +35,7 @@ class SimulatedWorker:
         do = self._activities[task.type]
         (hint,) = _defined(do).arg_types or [None]
         environment = ActivityEnvironment()
+        environment.info = replace(environment.info, workflow_id=task.workflow_id)
         environment.on_heartbeat = lambda *_: _at_server(task.beat)
         task.on_cancel = environment.cancel
         try:

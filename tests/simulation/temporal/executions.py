@@ -87,6 +87,10 @@ class ActivityTask:
         return self.activity.command.activity_type
 
     @property
+    def workflow_id(self) -> str:
+        return self.activity.execution.id
+
+    @property
     def argument(self) -> Payload:
         (argument,) = self.activity.command.arguments
         return argument
