@@ -22,7 +22,7 @@ from services.schedule import InitialInput, OnUnknown, Schedule
 from services.schedule_changes import hold, locked
 from services.schedules import ClockKeeper
 from services.skips import skip_next
-from services.starter import Pending, Starter, manual_workflow_id
+from services.starter import Pending, Starter
 from services.statements import Statement
 from services.tables import agents as agents_table
 from services.tables import runs
@@ -82,7 +82,7 @@ class ManualRuns:
         issues += fields.check_text(note, fields.MAX_NOTE, "input", "note")
         if issues:
             raise InvalidInput(tuple(issues))
-        key = manual_key(idempotency_key or str(uuid7()))
+        key = manual_key(uuid7())
         request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
         skipped: Schedule | None = None
@@ -104,7 +104,7 @@ class ManualRuns:
         """One run of an agent without a schedule. Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`."""
         if issues := issues + _check(request):
             raise InvalidInput(issues)
-        key = manual_key(request.idempotency_key or str(uuid7()))
+        key = manual_key(uuid7())
         asked = {
             "operation": "runAgent",
             "agent": str(request.agent_id),
@@ -121,13 +121,15 @@ class ManualRuns:
         return await self._started(actor, UUID((first or answer)["runId"]))
 
     async def _started(self, actor: Actor, new_run_id: UUID) -> Run:
+        """The run, which may be one that was asked for before, and may have ended or been retried since."""
         await reach(Failpoint.AFTER_COMMIT)
         self._notifier.poke()
-        pending = Pending(new_run_id, manual_workflow_id(new_run_id), RunTrigger.MANUAL)
-        await self._starter.start_soon(pending)
         mine = {"id": new_run_id, "account_id": actor.account_id}
         (row,) = await self._database.reads.rows(_BY_ID, mine)
-        return run_rows.run_of(row[:])
+        run = run_rows.run_of(row[:])
+        if run.finished_at is None:
+            await self._starter.start_soon(Pending(run.id, run.temporal_workflow_id, run.trigger))
+        return run
 
 
 def _check(request: AgentRunRequest) -> tuple[Issue, ...]:

@@ -199,8 +199,11 @@ def scheduled_key(nominal: datetime) -> str:
     return f"{nominal.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def manual_key(idempotency_key: str) -> str:
-    return f"manual:{idempotency_key}"
+def manual_key(asked: UUID) -> str:
+    """The fire key of a run that someone asks for. No idempotency key is in it: two callers may each have the same one,
+    and each may use it again once it is forgotten.
+    """
+    return f"manual:{asked}"
 
 
 def run_id(owner_id: UUID, fire_key: str) -> UUID:

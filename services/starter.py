@@ -31,7 +31,11 @@ OUTAGE = 5
 
 _STARTED = Statement(
     update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.temporal_run_id.is_(None))
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.temporal_workflow_id == bindparam("workflow"),
+        runs.c.temporal_run_id.is_(None),
+    )
     .values(temporal_run_id=bindparam("by"))
 )
 
@@ -139,4 +143,5 @@ class Starter:
         temporal_run_id = await self._workflows.start_run(pending.workflow_id, pending.run_id, told)
         await reach(Failpoint.AFTER_START)
         async with self._database.changes.begin() as transaction:
-            await transaction.rows(_STARTED, {"run": pending.run_id, "by": temporal_run_id})
+            started = {"run": pending.run_id, "workflow": pending.workflow_id, "by": temporal_run_id}
+            await transaction.rows(_STARTED, started)

@@ -1,11 +1,18 @@
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from services.errors import InvalidInput
 from services.principals import OPEN_ACTOR
+from services.provider_authentication import actor_of
+from services.retention import KEEP_KEYS, prune
 from services.schedule_statements import ScheduleFilter
+from services.tables import idempotency_keys
+from tests.provider.scripted import principal
 from tests.schema.api import Api
+from tests.stack import Stack
 
 RUN = """{
   id trigger status skipReason error { code } attempts { number } deliveryMethod scheduleVersion
@@ -13,6 +20,7 @@ RUN = """{
   schedule { id } agent { id }
   task { name displayName params metadata agent { id } messages { totalCount nodes { author content } } }
 }"""
+KEY = "once"
 UNKNOWN = "Agent:00000000-0000-7000-8000-000000000000"
 
 
@@ -110,6 +118,30 @@ async def test_one_idempotency_key_makes_one_run(api: Api) -> None:
     for refused in (other, another):
         assert (refused["__typename"], refused["path"]) == ("IdempotencyKeyReused", ["input", "idempotencyKey"])
     assert await api.ask("{ runs { totalCount } }") == {"runs": {"totalCount": 2}}
+
+
+@pytest.mark.parametrize("mutation", ["triggerSchedule", "runAgent"])
+async def test_a_key_is_one_callers_and_is_forgotten(running: Stack, api: Api, mutation: str) -> None:
+    agent_id = await api.agent()
+    schedule_id = await api.schedule(agent_id, cadence={"interval": {"everySeconds": 86_400}})
+    ada, bob = [Api(running.services, actor_of(principal(name, api.actor.account_id))) for name in ("ada", "bob")]
+
+    async def run(caller: Api, note: str) -> str:
+        if mutation == "triggerSchedule":
+            return str((await triggered(caller, schedule_id, "{ id }", idempotencyKey=KEY, note=note))["run"]["id"])
+        asked = {"agentId": agent_id, "initialInput": {"content": note}, "idempotencyKey": KEY}
+        return str((await caller.change("runAgent", asked, "... on AgentRunStarted { run { id } }"))["run"]["id"])
+
+    # given two callers who happen on the same key
+    first, other = await run(ada, "ada's"), await run(bob, "bob's")
+    # when it is old enough to be forgotten, and used again
+    async with running.base.database.transaction() as connection:
+        await connection.execute(update(idempotency_keys).values(at=datetime.now(UTC) - KEEP_KEYS))
+    await prune(running.base.database)
+    again = await run(ada, "ada's")
+    # then each has got a run of its own
+    assert len({first, other, again}) == 3
+    assert await api.ask("{ runs { totalCount } }") == {"runs": {"totalCount": 3}}
 
 
 async def test_a_bad_trigger_is_refused(api: Api) -> None:

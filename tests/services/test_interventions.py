@@ -215,6 +215,25 @@ async def test_one_key_retries_once(running: Stack, scripted_agent: ScriptedAgen
         await retry(OPEN_ACTOR, failed.id, idempotency_key="once", note="other")
 
 
+async def test_a_trigger_that_is_repeated_does_not_hide_that_a_retry_waits_to_be_started(quiet: Stack) -> None:
+    trigger = partial(quiet.services.manual_runs.trigger, idempotency_key="once", note=None)
+    temporal_run_ids = select(runs.c.temporal_run_id)
+    # given a run that was retried while Temporal took no workflow
+    schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"))
+    run = await trigger(OPEN_ACTOR, schedule.id)
+    await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, RunStatus.FAILED))
+    retried = await quiet.services.interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
+    async with quiet.base.database.transaction() as connection:
+        started = (await connection.execute(temporal_run_ids)).scalar_one()
+        await connection.execute(update(runs).values(temporal_run_id=None))
+    # when the first request is repeated
+    again = await trigger(OPEN_ACTOR, schedule.id)
+    # then it is the workflow of the retry that is started
+    assert again.temporal_workflow_id == retried.temporal_workflow_id
+    async with quiet.base.database.read() as connection:
+        assert (await connection.execute(temporal_run_ids)).scalar_one() == started
+
+
 async def test_a_held_run_is_sent_again_only_when_someone_says_so(
     running: Stack, scripted_agent: ScriptedAgent
 ) -> None:
