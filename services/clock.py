@@ -26,7 +26,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from services import clock_values
-from services.clock_spec import WORKFLOW_TYPE, DesiredClock, canonical, differences, message
+from services.clock_spec import WORKFLOW_TYPE, DesiredClock, arguments, canonical, differences, message
 from services.clock_values import ROW_VERSION
 from services.live import LiveValues
 from services.schedule import clock_id
@@ -53,6 +53,8 @@ class Described:
     """A clock as Temporal describes it."""
 
     message: ScheduleMessage
+    told: list[str]
+    """What its workflow is told, but for a version; what cannot be read is told in other words."""
     conflict_token: bytes
     version: int | None
     live: LiveValues
@@ -60,7 +62,7 @@ class Described:
 
     @property
     def form(self) -> str:
-        return canonical(self.message)
+        return canonical(self.message, self.told)
 
 
 class Clock:
@@ -91,7 +93,8 @@ class Clock:
             raise
         live = clock_values.of_description(answer, datetime.now(UTC))
         created_at = answer.info.create_time.ToDatetime(tzinfo=UTC)
-        return Described(answer.schedule, answer.conflict_token, live.version, live, created_at)
+        said = await self._told(answer.schedule)
+        return Described(answer.schedule, said, answer.conflict_token, live.version, live, created_at)
 
     async def look_up(self, ids: list[UUID], *, timeout: timedelta) -> dict[UUID, LiveValues]:
         """Those of the clocks that visibility knows, which may be a moment behind. Raises `TemporalAway`.
@@ -171,11 +174,11 @@ class Clock:
 
     async def desired_form(self, desired: DesiredClock) -> str:
         """The canonical form that a clock of this row has once it is written."""
-        return canonical(await self._message(desired))
+        return canonical(await self._message(desired), arguments(desired))
 
     async def differences(self, desired: DesiredClock, described: Described) -> list[str]:
         """What about the clock is not as its row wants it, in words."""
-        return differences(described.message, await self._message(desired))
+        return differences(described.message, described.told, await self._message(desired), arguments(desired))
 
     def owns(self, schedule_id: UUID, described: Described) -> bool:
         """Whether this installation made the clock: it starts our workflow, in the queue that our workers poll."""
@@ -193,11 +196,20 @@ class Clock:
         return self._has_row_version
 
     async def _message(self, desired: DesiredClock) -> ScheduleMessage:
-        args: list[Any] = [str(desired.schedule_id), "scheduled"]
+        args: list[Any] = [*arguments(desired)]
         if not await self.prepare():
             args.append(desired.version)
         payloads = await self._client.data_converter.encode(args)
         return message(desired, self._task_queue, payloads)
+
+    async def _told(self, schedule: ScheduleMessage) -> list[str]:
+        """A key that is not ours, or text that is no JSON, can only be another's."""
+        payloads = list(schedule.action.start_workflow.input.payloads)
+        try:
+            args = await self._client.data_converter.decode(payloads)
+        except Exception:
+            return ["what cannot be read"]
+        return [str(each).encode("utf-8", "backslashreplace").decode() for each in args if not isinstance(each, int)]
 
     async def _attributes(self, version: int) -> SearchAttributes | None:
         if not await self.prepare():

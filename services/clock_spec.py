@@ -5,6 +5,7 @@ claim.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,9 +14,10 @@ from uuid import UUID
 import orjson
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload, Payloads, WorkflowType
-from temporalio.api.enums.v1 import ScheduleOverlapPolicy
+from temporalio.api.enums.v1 import ScheduleOverlapPolicy, TaskQueueKind
 from temporalio.api.schedule.v1 import (
     IntervalSpec,
     Range,
@@ -47,9 +49,14 @@ WORDS = {
     "zone": "the time zone",
     "overlap": "the overlap policy",
     "catch_up": "the catch-up window (seconds)",
+    "policies": "a further policy",
     "limited": "the limit of actions",
-    "workflow": "the workflow",
+    "workflow_id": "the workflow's id",
+    "workflow_type": "the workflow's type",
+    "task_queue": "the task queue",
+    "told": "what the workflow is told",
     "timeout": "the workflow's timeout (seconds)",
+    "start": "what else the workflow is started with",
 }
 """What the parts of a clock are called in a repair's note."""
 LONGEST_SHOWN = 100
@@ -63,6 +70,11 @@ class DesiredClock:
     schedule_id: UUID
     version: int
     definition: Definition
+
+
+def arguments(desired: DesiredClock) -> list[str]:
+    """What the workflow is told, but for the version where that goes with it."""
+    return [str(desired.schedule_id), "scheduled"]
 
 
 def message(desired: DesiredClock, task_queue: str, args: list[Payload]) -> Schedule:
@@ -86,9 +98,12 @@ def message(desired: DesiredClock, task_queue: str, args: list[Payload]) -> Sche
     )
 
 
-def canonical(schedule: Schedule) -> str:
-    """A digest of all that matters about a clock, the same however the server has rewritten it."""
-    return _digest(_form(schedule))
+def canonical(schedule: Schedule, told: Sequence[str]) -> str:
+    """A digest of all that matters about a clock, the same however the server has rewritten it.
+
+    `told` is what its workflow is told: the message itself may hold that encrypted, and anew at every write.
+    """
+    return _digest(_form(schedule, told))
 
 
 def listed_form(spec: ScheduleSpec, paused: bool) -> str:
@@ -101,9 +116,9 @@ def desired_listed_form(definition: Definition) -> str:
     return listed_form(_spec(definition), definition.paused)
 
 
-def differences(found: Schedule, wanted: Schedule) -> list[str]:
+def differences(found: Schedule, found_told: Sequence[str], wanted: Schedule, wanted_told: Sequence[str]) -> list[str]:
     """What matters about two clocks and is not the same, in words."""
-    is_now, should_be = _form(found), _form(wanted)
+    is_now, should_be = _form(found, found_told), _form(wanted, wanted_told)
     return [
         f"{WORDS.get(key, key)} was {_shown(is_now[key])} instead of {_shown(should_be[key])}"
         for key in should_be
@@ -111,30 +126,52 @@ def differences(found: Schedule, wanted: Schedule) -> list[str]:
     ]
 
 
-def _form(schedule: Schedule) -> dict[str, Any]:
-    """Left out: the note, for a rename or an operator's remark is no drift, and the arguments, which may be encrypted
-    anew at every write.
-    """
-    action = schedule.action.start_workflow
+def _form(schedule: Schedule, told: Sequence[str]) -> dict[str, Any]:
+    """Left out: the note, for a rename or an operator's remark is no drift."""
+    action, policies = schedule.action.start_workflow, schedule.policies
     return _spec_form(schedule.spec) | {
-        "overlap": schedule.policies.overlap_policy,
-        "catch_up": schedule.policies.catchup_window.ToSeconds(),
+        "overlap": MessageToDict(policies).get("overlapPolicy"),
+        "catch_up": _length(policies.catchup_window),
+        "policies": _rest(policies, "overlap_policy", "catchup_window"),
         "paused": schedule.state.paused,
         "limited": schedule.state.limited_actions,
-        "workflow": [action.workflow_id, action.workflow_type.name, action.task_queue.name],
-        "timeout": action.workflow_execution_timeout.ToSeconds(),
+        "workflow_id": action.workflow_id,
+        "workflow_type": action.workflow_type.name,
+        "task_queue": action.task_queue.name,
+        "told": list(told),
+        "timeout": _length(action.workflow_execution_timeout),
+        "start": _further_start(action),
     }
+
+
+def _further_start(action: NewWorkflowExecutionInfo) -> dict[str, Any]:
+    """How else the workflow is started: its retries and further timeouts, and what its task queue is besides named."""
+    rest = _rest(action, "workflow_id", "workflow_type", "task_queue", "input", "workflow_execution_timeout")
+    queue = _rest(action.task_queue, "name")
+    # The server says of what kind a queue is though nobody has said so.
+    if action.task_queue.kind == TaskQueueKind.TASK_QUEUE_KIND_NORMAL:
+        del queue["kind"]
+    return rest | ({"taskQueue": queue} if queue else {})
+
+
+def _rest(message: Message, *known: str) -> dict[str, Any]:
+    """What a message says besides these fields."""
+    rest = type(message)()
+    rest.CopyFrom(message)
+    for name in known:
+        rest.ClearField(name)
+    return {name: value for name, value in MessageToDict(rest).items() if value != {}}
 
 
 def _spec_form(spec: ScheduleSpec) -> dict[str, Any]:
     others = (spec.calendar, spec.exclude_calendar, spec.exclude_structured_calendar)
     return {
         "calendars": sorted(_calendar_form(c) for c in spec.structured_calendar),
-        "intervals": sorted([i.interval.ToSeconds(), i.phase.ToSeconds()] for i in spec.interval),
+        "intervals": sorted([_length(i.interval), _length(i.phase)] for i in spec.interval),
         "others": [MessageToDict(other) for kind in others for other in kind],
         "cron": list(spec.cron_string),
         "window": [_seconds(spec, "start_time"), _seconds(spec, "end_time")],
-        "jitter": spec.jitter.ToSeconds(),
+        "jitter": _length(spec.jitter),
         "zone": spec.timezone_name or "UTC",
     }
 
@@ -176,6 +213,11 @@ def _calendar_form(calendar: StructuredCalendarSpec) -> list[Any]:
     return [
         [[r.start, max(r.start, r.end), max(1, r.step)] for r in getattr(calendar, field)] for field in CALENDAR_FIELDS
     ]
+
+
+def _length(duration: Duration) -> float:
+    """In seconds, and whole ones without a point."""
+    return duration.seconds + duration.nanos / 1e9 if duration.nanos else duration.seconds
 
 
 def _seconds(spec: ScheduleSpec, field: str) -> int | None:

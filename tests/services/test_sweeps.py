@@ -7,6 +7,10 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
+from temporalio.api.common.v1 import Payload, RetryPolicy, SearchAttributes
+from temporalio.api.schedule.v1 import Range, StructuredCalendarSpec
+from temporalio.api.schedule.v1 import Schedule as ScheduleMessage
+from temporalio.api.workflowservice.v1 import UpdateScheduleRequest
 from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
 
 from nextfire.worker import sweeper
@@ -93,6 +97,63 @@ async def test_what_was_done_to_a_clock_is_undone_and_recorded(
     # and the live values are there
     (live,) = await idle.base.live.read([Wanted(row, fresh=True)])
     assert live.status is LiveStatus.AVAILABLE
+
+
+def _start(message: ScheduleMessage) -> Any:
+    return message.action.start_workflow
+
+
+NEW_YEAR = StructuredCalendarSpec(
+    day_of_month=[Range(start=1)], month=[Range(start=1)], day_of_week=[Range(start=0, end=6)]
+)
+EDITS: dict[str, Callable[[ScheduleMessage], object]] = {
+    "the calendar was": lambda m: m.spec.structured_calendar[0].minute[0].MergeFrom(Range(start=5)),
+    "a further calendar was": lambda m: m.spec.exclude_structured_calendar.append(NEW_YEAR),
+    "the interval was [[4320000,0]]": lambda m: m.spec.interval.add().interval.FromTimedelta(timedelta(days=50)),
+    "the window (seconds since 1970) was [2000000000,null]": lambda m: m.spec.start_time.FromSeconds(2_000_000_000),
+    "the jitter (seconds) was 0.5 instead of 0": lambda m: m.spec.jitter.FromMilliseconds(500),
+    "SCHEDULE_OVERLAP_POLICY_SKIP": lambda m: setattr(m.policies, "overlap_policy", 1),
+    "the catch-up window (seconds) was 99": lambda m: m.policies.catchup_window.FromSeconds(99),
+    'a further policy was {"pauseOnFailure":true}': lambda m: setattr(m.policies, "pause_on_failure", True),
+    "keepOriginalWorkflowId": lambda m: setattr(m.policies, "keep_original_workflow_id", True),
+    "the limit of actions was true": lambda m: setattr(m.state, "limited_actions", True),
+    'the workflow\'s id was "other"': lambda m: setattr(_start(m), "workflow_id", "other"),
+    'the workflow\'s type was "Other"': lambda m: setattr(_start(m).workflow_type, "name", "Other"),
+    'the task queue was "other"': lambda m: setattr(_start(m).task_queue, "name", "other"),
+    "the workflow's timeout (seconds) was 1": lambda m: _start(m).workflow_execution_timeout.FromSeconds(1),
+    "what the workflow is told was []": lambda m: _start(m).ClearField("input"),
+    '["what cannot be read"]': lambda m: setattr(_start(m).input.payloads[0], "data", b"{"),
+    '["other","scheduled"]': lambda m: setattr(_start(m).input.payloads[0], "data", b'"other"'),
+    'what else the workflow is started with was {"workflowRunTimeout":"1s"} instead of {}': (
+        lambda m: _start(m).workflow_run_timeout.FromSeconds(1)
+    ),
+    "workflowTaskTimeout": lambda m: _start(m).workflow_task_timeout.FromSeconds(1),
+    "retryPolicy": lambda m: _start(m).retry_policy.CopyFrom(RetryPolicy(maximum_attempts=5)),
+    "memo": lambda m: _start(m).memo.fields["a"].CopyFrom(Payload(data=b"x")),
+    "header": lambda m: _start(m).header.fields["a"].CopyFrom(Payload(data=b"x")),
+    "priority": lambda m: setattr(_start(m).priority, "priority_key", 5),
+    "TASK_QUEUE_KIND_STICKY": lambda m: setattr(_start(m).task_queue, "kind", 2),
+    "versioningOverride": lambda m: setattr(_start(m).versioning_override, "auto_upgrade", True),
+}
+"""By words of what is then found: edits of each part of a clock that the server lets anyone edit."""
+
+
+@pytest.mark.fault("F10")
+async def test_an_edit_of_any_part_of_a_clock_is_undone_and_recorded(idle: Stack) -> None:
+    # given clocks of which each is edited in another part
+    agent = await idle.agent(URL)
+    rows = {words: await idle.schedule(agent) for words in EDITS}
+    for words, edit in EDITS.items():
+        await _edit(idle, rows[words], edit)
+    # when a sweep describes them
+    findings = await _sweeper(idle, described=len(rows)).sweep()
+    # then each is found, and told apart
+    found = {finding.schedule_id: finding.text for finding in findings}
+    assert {words: words in found.get(row.id, "") for words, row in rows.items()} == dict.fromkeys(EDITS, True)
+    # and put right, and recorded
+    for row in rows.values():
+        assert await _drift_of(idle, row.id) is None
+        assert (await _revisions(idle, row.id))[-1].note == found[row.id]
 
 
 async def test_a_list_raises_no_suspicion_about_clocks_that_are_right(idle: Stack) -> None:
@@ -243,6 +304,31 @@ class CountingReconciler:
     async def drift(self, schedule: Schedule) -> Drift | None:
         self.asked.append(schedule.id)
         return await self._reconciler.drift(schedule)
+
+
+async def _edit(
+    running: Stack, schedule: Schedule, edit: Callable[[ScheduleMessage], object], row_version: int | None = None
+) -> None:
+    """Change a clock as anyone may, and wait until it is changed."""
+    before = await running.base.clock.describe(schedule.id)
+    assert before is not None
+    message = ScheduleMessage()
+    message.CopyFrom(before.message)
+    edit(message)
+    payload = Payload(metadata={"encoding": b"json/plain", "type": b"Int"}, data=str(row_version).encode())
+    request = UpdateScheduleRequest(
+        namespace=running.base.temporal.namespace,
+        schedule_id=clock_id(schedule.id),
+        schedule=message,
+        search_attributes=SearchAttributes(indexed_fields={"RowVersion": payload}) if row_version else None,
+    )
+    await running.base.temporal.workflow_service.update_schedule(request)
+
+    async def taken() -> bool | None:
+        now = await running.base.clock.describe(schedule.id)
+        return (now is not None and now.conflict_token != before.conflict_token) or None
+
+    await eventually(taken)
 
 
 def _sweeper(running: Stack, *, described: int = 0, least_age: timedelta = timedelta(seconds=10)) -> Sweeper:
