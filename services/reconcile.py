@@ -184,6 +184,10 @@ class Reconciler:
         if schedule.deleted_at is not None:
             return Drift(ClockStatus.DRIFTED, "There was a clock, though the schedule is deleted.")
         differences = await self._clock.differences(_desired(schedule), described)
+        if _is_of_another_version(schedule, described):
+            differences.append(
+                f"the version of its row was {described.version} instead of {schedule.clock.clock_version}"
+            )
         return Drift(ClockStatus.DRIFTED, f"In the clock {'; '.join(differences)}.")
 
     async def _wanted(self, schedule: Schedule) -> str | None:
@@ -333,11 +337,17 @@ def _desired(schedule: Schedule) -> DesiredClock:
 
 
 def _equal(schedule: Schedule, described: Described | None, wanted: str | None, *, written: bool = False) -> bool:
-    """Whether the clock is what the row wants. What was just written must also show its version."""
+    """Whether the clock is what the row wants. What was just written must also show its version, and keep to it."""
     if schedule.deleted_at is not None:
         return described is None
     if described is None:
         return schedule.state(datetime.now(UTC)) is ScheduleState.FINISHED
     if written and described.version not in (None, schedule.version):
         return False
-    return described.form == wanted
+    return described.form == wanted and not _is_of_another_version(schedule, described)
+
+
+def _is_of_another_version(schedule: Schedule, described: Described) -> bool:
+    """Whether the clock of a row that is in line says to be of another version than was written."""
+    written = schedule.clock.clock_version
+    return schedule.is_applied and None not in (written, described.version) and described.version != written

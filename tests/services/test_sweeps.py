@@ -156,6 +156,20 @@ async def test_an_edit_of_any_part_of_a_clock_is_undone_and_recorded(idle: Stack
         assert (await _revisions(idle, row.id))[-1].note == found[row.id]
 
 
+async def test_another_row_version_is_undone_and_recorded(idle: Stack) -> None:
+    # given a clock that says to be of a version that there is not
+    schedule = await idle.schedule(await idle.agent(URL))
+    await _edit(idle, schedule, lambda message: None, row_version=99)
+    # when a sweep sees it
+    (finding,) = await eventually(lambda: _found(_sweeper(idle, described=0)))
+    # then it is put right, and recorded
+    assert finding.text == "In the clock the version of its row was 99 instead of 1."
+    described = await idle.base.clock.describe(schedule.id)
+    assert described is not None
+    assert described.version == 2
+    assert [each.kind for each in await _revisions(idle, schedule.id)] == [ChangeKind.CREATED, ChangeKind.REPAIRED]
+
+
 async def test_a_list_raises_no_suspicion_about_clocks_that_are_right(idle: Stack) -> None:
     # given clocks of each sort, whose rows are at several versions
     agent = await idle.agent(URL)
