@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
@@ -19,8 +19,10 @@ AWAY = {
     RPCStatusCode.UNKNOWN,
     RPCStatusCode.ABORTED,
     RPCStatusCode.DATA_LOSS,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.PERMISSION_DENIED,
 }
-"""What may pass by itself; every other status is an answer."""
+"""What says nothing of what was asked for, and may pass: a key that has run out is replaced. Others are answers."""
 SLOW = {RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED}
 
 T = TypeVar("T")
@@ -34,13 +36,13 @@ class TemporalAway(Exception):
         super().__init__(reason)
 
 
-async def call(request: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
+async def call(request: Callable[[], Awaitable[T]], timeout: timedelta, *, away: Collection[RPCStatusCode] = AWAY) -> T:
     """One attempt, bounded on our side too: a server that is frozen holds a call beyond its own timeout.
 
     A server ends each connection after some minutes, and a call that is under way just then comes back as CANCELLED
     long before its time: that one is made once more. Raises `TemporalAway`, and `RPCError` for a real answer.
     """
-    async with _away():
+    async with _away(away):
         async with asyncio.timeout(timeout.total_seconds() + 0.25):
             started = time.monotonic()
             try:
@@ -53,12 +55,12 @@ async def call(request: Callable[[], Awaitable[T]], timeout: timedelta) -> T:
 
 
 @asynccontextmanager
-async def _away() -> AsyncIterator[None]:
+async def _away(away: Collection[RPCStatusCode]) -> AsyncIterator[None]:
     """Turns every way in which the SDK says "no server" into `TemporalAway`; a real answer stays an RPCError."""
     try:
         yield
     except RPCError as error:
-        if error.status in AWAY or _has_no_namespace(error) or _is_not_ready(error):
+        if error.status in away or _has_no_namespace(error) or _is_not_ready(error):
             raise TemporalAway(error.message, timed_out=error.status in SLOW) from error
         raise
     except TimeoutError as error:

@@ -1,12 +1,14 @@
-"""The search attribute RowVersion is gone, as with a Temporal that came back empty."""
+"""The search attribute RowVersion is gone, as with a Temporal that came back empty, or cannot be had."""
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.api.operatorservice.v1 import RemoveSearchAttributesRequest
+from temporalio.service import RPCStatusCode
 
 from nextfire.embedded import running_temporal
 from nextfire.processes import free_port
@@ -81,3 +83,38 @@ async def test_no_clock_is_taken_for_refused_where_another_process_registers_it_
     described = await clock.describe(wanted.schedule_id)
     assert described is not None
     assert described.version == 3
+
+
+class Denying(Network):
+    """One behind which these calls need a permission that we do not have."""
+
+    def __init__(self, *denied: str) -> None:
+        self._denied = denied
+
+    async def carry(self, rpc: str, timeout: timedelta | None, answer: Callable[[], Answer]) -> Answer:
+        if rpc in self._denied:
+            raise Refusal(RPCStatusCode.PERMISSION_DENIED, "Request unauthorized.")
+        return answer()
+
+
+async def test_a_clock_goes_without_it_where_the_namespace_denies_it() -> None:
+    # given a namespace that lets us neither register it nor ask for it
+    server = SimulatedTemporal(Engine.CHASM, random.Random(1))
+    network = Denying("add_search_attributes", "list_search_attributes")
+    clock = Clock(client(server.handle, network), task_queue="queue")
+    # when a clock is made, then it is as it should be, and one of the next version is no other
+    wanted = DesiredClock(new_id(), 3, definition())
+    await clock.create(wanted, "a request")
+    described = await clock.describe(wanted.schedule_id)
+    assert described is not None
+    assert (described.version, described.form) == (None, await clock.desired_form(wanted))
+    assert described.form == await clock.desired_form(replace(wanted, version=4))
+
+
+async def test_no_clock_is_taken_for_refused_for_want_of_a_permission() -> None:
+    server = SimulatedTemporal(Engine.CHASM, random.Random(1))
+    clock = Clock(client(server.handle, Denying("create_schedule", "update_schedule")), task_queue="queue")
+    wanted = DesiredClock(new_id(), 1, definition())
+    for write in (clock.create(wanted, "a request"), clock.update(wanted, b"", "a request")):
+        with pytest.raises(TemporalAway):
+            await write

@@ -33,6 +33,9 @@ async def ask(error: RPCError) -> None:
     "error",
     [
         answering(RPCStatusCode.UNAVAILABLE),
+        # A key that has run out, or was taken back, is no word about what was asked for.
+        answering(RPCStatusCode.UNAUTHENTICATED),
+        answering(RPCStatusCode.PERMISSION_DENIED),
         answering(RPCStatusCode.NOT_FOUND, NamespaceNotFoundFailure(namespace="default")),
         # What an overloaded server says of a schedule whose workflow it cannot read.
         answering(RPCStatusCode.FAILED_PRECONDITION, WorkflowNotReadyFailure()),
