@@ -12,7 +12,7 @@ MOST_CONDITIONS = 16
 """For how many values of the variables in its directives a document is compiled; all over again for one more."""
 MOST_PLANS = 1_000
 """How many plans there are for one of them."""
-
+_ABSENT = "absent"
 
 Plan = Selection | Make
 Key = tuple[Any, ...]
@@ -48,13 +48,19 @@ class Plans:
         `ready` tells those apart that take what may have been read along with an object for read, and `together` those
         that read fields of many objects in one go.
         """
-        key = (ready, together, *[variables.get(name) for name in self._names])
+        key = (ready, together, *[_condition(variables.get(name, _ABSENT)) for name in self._names])
         found = self._plans.get(key)
         if found is None:
             if len(self._plans) >= MOST_CONDITIONS:
                 self._plans.clear()
             found = self._plans[key] = Known()
         return found
+
+
+def _condition(value: Any) -> Any:
+    """What tells conditions apart: null, which is refused, from a variable that is left out, which is not. One that is
+    no condition in this operation may be one in another of the document; it may be of any type here."""
+    return value if value is None or value.__class__ is bool else _ABSENT
 
 
 class _ConditionFinder(Visitor):

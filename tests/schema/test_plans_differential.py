@@ -67,7 +67,8 @@ async def compare(comparison: Comparison, schema: Any, contexts: Any, **drawing:
         document = parse(draw.document())
         if validate(schema, document):  # two mentions of a name that do not go together
             continue
-        await comparison.run(document, draw.variables, contexts(seed))
+        others = [(draw.other_variables(), contexts(each)) for each in (seed, seed + 1, seed)]
+        await comparison.run(document, draw.variables, contexts(seed), *others)
         ran += 1
     return ran
 
@@ -118,6 +119,33 @@ async def test_null_for_a_condition_that_has_a_default(selection: str) -> None:
     (answer,) = await comparison.run(document, {"x": None}, (3, 0.0))
     assert "Argument 'if' has invalid value" in str(answer)
     await comparison.run(document, {}, (3, 0.0))
+
+
+async def test_null_for_a_condition_that_others_left_out() -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse("query ($x: Boolean) { boxes { label ... @defer(if: $x) { flag } } }")
+    assert validate(schema._schema, document) == []
+    null: dict[str, Any] = {"x": None}
+    for first, other in ((null, {}), ({}, null)):
+        await comparison.run(document, first, (3, 0.0), (other, (3, 0.0)), (first, (3, 0.0)))
+    assert comparison.in_parts > 0
+
+
+async def test_a_condition_that_is_something_else_in_another_operation() -> None:
+    schema = nasty_schema()
+    comparison = Comparison(schema)
+    document = parse(
+        """
+        query A($x: Boolean!) { box @include(if: $x) { label } }
+        query B($x: Wish) { wished(wish: $x) { text } }
+        """
+    )
+    assert validate(schema._schema, document) == []
+    for value in (True, {"names": ["a", None]}):
+        answers = await comparison.run(document, {"x": value}, (3, 0.0))
+        assert len([each for each in answers if each[1:] == [[]]]) == 1
+    assert comparison.used > 0
 
 
 async def test_null_for_an_argument_of_what_is_read_together() -> None:

@@ -35,13 +35,25 @@ class Comparison:
         self.in_parts = 0
         self.other_payloads = 0
 
-    async def run(self, document: DocumentNode, variables: dict[str, Any], context: Any) -> Any:
-        """What graphql-core answers to each operation, if the plans answer the same."""
-        return [await self._run(document, each, variables, context) for each in operations(document)]
+    async def run(self, document: DocumentNode, variables: dict[str, Any], context: Any, *others: Any) -> Any:
+        """What graphql-core answers to each operation, if the plans answer the same.
+
+        `others` are pairs of other variables and contexts, for which the same plans are used.
+        """
+        plans = Plans(self._fields, document)
+        programs = [Program(self._schema, plans, document, each) for each in operations(document)]
+        answers = [await self._run(document, each, variables, context, TIMES) for each in programs]
+        for other_variables, other_context in others:
+            for each in programs:
+                await self._run(document, each, other_variables, other_context, 1)
+        self.used += plans.used
+        self.abandoned += plans.abandoned
+        return answers
 
     async def _run(
-        self, document: DocumentNode, operation: OperationDefinitionNode, variables: dict[str, Any], context: Any
+        self, document: DocumentNode, program: Program, variables: dict[str, Any], context: Any, times: int
     ) -> Any:
+        operation = program.operation
         alone = StrawberryGraphQLCoreExecutionContext.build(
             self._schema,
             document,
@@ -54,9 +66,7 @@ class Comparison:
             operation_extensions={},
         )
         expected = await seen(alone)
-        plans = Plans(self._fields, document)
-        program = Program(self._schema, plans, document, operation)
-        for _ in range(TIMES):
+        for _ in range(times):
             found = await seen(program.execution(context, variables, {}, max_errors=5))
             if isinstance(expected, InParts) and isinstance(found, InParts):
                 self.in_parts += 1
@@ -65,8 +75,6 @@ class Comparison:
                 assert found.entries() == expected.entries()
             else:
                 assert found == expected
-        self.used += plans.used
-        self.abandoned += plans.abandoned
         return expected
 
 

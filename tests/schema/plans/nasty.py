@@ -9,6 +9,7 @@ from typing import Annotated, Any, NewType
 
 import strawberry
 from graphql import GraphQLError
+from strawberry.scalars import JSON
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types.scalar import ScalarDefinition
 
@@ -267,8 +268,54 @@ def made(info: strawberry.Info[Any, None], make: str, number: int = 0) -> Any:
     return world.some(getattr(world, make), 3)
 
 
+@strawberry.input
+class Size:
+    width: int
+    height: int | None = 7
+    unit: Colour = Colour.RED
+
+
+@strawberry.input
+class Wish:
+    names: list[str | None]
+    text: str | None = "wish"
+    size: Size | None = strawberry.field(default_factory=lambda: Size(width=1))
+    grid: list[list[int]] | None = None
+    shout: Shout | None = None
+    at: JSON | None = None
+
+
+@strawberry.input(one_of=True)
+class Either:
+    name: strawberry.Maybe[str]
+    size: strawberry.Maybe[Size]
+
+
 @strawberry.type
 class Query:
+    @strawberry.field
+    async def wished(
+        self,
+        info: strawberry.Info[Any, None],
+        wish: Wish | None = None,
+        either: Either | None = None,
+        colours: list[Colour | None] | None = None,
+        colour: Colour = Colour.BLUE,
+        id: strawberry.ID | None = strawberry.UNSET,
+        times: int = 1,
+    ) -> Note:
+        return Note.of((wish, either, colours, colour, id, times), False)
+
+    @strawberry.field
+    def told(self, info: strawberry.Info[Any, None]) -> Note:
+        """What a resolver is told."""
+        raw = info._raw_info
+        variables = [(name, type(value).__name__, value) for name, value in info.variable_values.items()]
+        names = [each.name and each.name.value for each in (raw.operation, *raw.fragments.values())]
+        of = [str(each) for each in (raw.parent_type, raw.return_type)]
+        nodes = [each.loc and each.loc.start for each in raw.field_nodes]
+        return Note.of((raw.field_name, raw.path, raw.path.typename, variables, names, of, nodes, raw.root_value), True)
+
     @strawberry.field
     def pet(self, info: strawberry.Info[Any, None]) -> Pet | None:
         pet: Pet | None = made(info, "pet")
@@ -297,6 +344,11 @@ class Query:
         return [made(info, "dog", number) for number in range(3)]
 
 
+@strawberry.type
+class Mutation(Query):
+    """The same, one after the other."""
+
+
 def _shout(value: Any) -> str | None:
     if value == "Rex":
         raise ValueError("not this one")
@@ -308,4 +360,4 @@ def nasty_schema() -> strawberry.Schema:
         Shout: strawberry.scalar(name="Shout", serialize=_shout, parse_value=str)
     }
     config = StrawberryConfig(scalar_map=scalars, enable_experimental_incremental_execution=True)
-    return strawberry.Schema(query=Query, config=config)
+    return strawberry.Schema(query=Query, mutation=Mutation, config=config)

@@ -89,7 +89,7 @@ class Made:
 
 
 def schema_over_views(odd: float) -> strawberry.Schema:
-    """A field's answer depends on the seed in the context and on its path, not on when it is asked."""
+    """A field's answer depends on the seed in the context, its path, and its arguments, not on when it is asked."""
     schema = build_schema(schedules=True)
     made = Made(schema._schema, odd)
     for type_ in schema._schema.type_map.values():
@@ -101,16 +101,16 @@ def schema_over_views(odd: float) -> strawberry.Schema:
 
 
 def _resolver(made: Made) -> Callable[..., Any]:
-    def value(info: GraphQLResolveInfo[Any]) -> Any:
-        random = Random(f"{info.context}{info.path.as_list()}")
+    def value(info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Any:
+        random = Random(f"{info.context}{info.path.as_list()}{arguments}")
         if random.random() < 0.05:
             raise RuntimeError("broken")
         return made.value(info.return_type, random, DEPTH)
 
-    async def later(info: GraphQLResolveInfo[Any]) -> Any:
-        return value(info)
+    async def later(info: GraphQLResolveInfo[Any], arguments: dict[str, Any]) -> Any:
+        return value(info, arguments)
 
-    def resolve(_source: Any, info: GraphQLResolveInfo[Any], **_arguments: Any) -> Any:
-        return later(info) if len(info.field_name) % 3 else value(info)
+    def resolve(_source: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        return later(info, arguments) if len(info.field_name) % 3 else value(info, arguments)
 
     return resolve
