@@ -54,6 +54,8 @@ def is_outage(error: BaseException) -> bool:
 def is_lost(error: BaseException) -> bool:
     """Whether the error says that this connection is of no more use, rather than that a statement failed on it."""
     if isinstance(error, asyncpg.PostgresError):
-        # 57P: the server goes down, or someone ended the session.
-        return (error.sqlstate or "")[:2] == "08" or (error.sqlstate or "")[:3] == "57P"
+        # 57P: the server goes down, or someone ended the session. 26000: what was prepared in it is gone, in which the
+        # driver believes for as long as it has the connection.
+        sqlstate = error.sqlstate or ""
+        return sqlstate[:2] == "08" or sqlstate[:3] == "57P" or sqlstate == "26000"
     return is_outage(error)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from sqlalchemy import Integer, bindparam, func, literal_column, select
+from sqlalchemy import Integer, bindparam, func, literal_column, select, text
 
 from services.database import Database
 from services.errors import Unavailable
@@ -22,6 +22,7 @@ SLEEPING = Statement(
     )
 )
 BROKEN = Statement(select(literal_column("1 / 0")))
+FORGET = Statement(text("DEALLOCATE ALL"))
 
 
 @asynccontextmanager
@@ -112,6 +113,17 @@ async def test_sessions_that_postgres_ends_are_replaced_without_an_error(databas
         n, other = await ask(database, 2)
     assert n == 2
     assert other != pid
+
+
+async def test_a_session_whose_prepared_statements_are_gone_is_replaced_without_an_error(database_url: str) -> None:
+    async with reading(database_url) as database:
+        _, pid = await ask(database, 1)
+        await database.reads.rows(FORGET, {})
+        n, other = await ask(database, 2)
+        again = await ask(database, 3)
+    assert n == 2
+    assert other != pid
+    assert again == (3, other)
 
 
 def test_a_value_that_is_not_given_is_told() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from asyncpg import PostgresError, UniqueViolationError
-from sqlalchemy import Integer, Text, bindparam, func, insert, literal_column, select, table
+from sqlalchemy import Integer, Text, bindparam, func, insert, literal_column, select, table, text
 
 from services.database import Database
 from services.errors import CommitUnknown, NotFound, Unavailable
@@ -21,6 +21,7 @@ from tests.waiting import eventually
 CHANGERS = 2
 PID = Statement(select(func.pg_backend_pid().label("pid"), func.pg_sleep(bindparam("seconds"))))
 BROKEN = Statement(select((literal_column("1") / bindparam("by", type_=Integer)).label("n")))
+FORGET = Statement(text("DEALLOCATE ALL"))
 END = Statement(select(func.pg_terminate_backend(bindparam("pid", type_=Integer))))
 ADD = Statement(
     insert(agents).values(
@@ -103,6 +104,16 @@ async def test_an_error_of_ours_undoes_it_and_leaves_the_connection_in_use(datab
             await refused()
         assert await used(database) == pids[0]
         assert await names(database) == []
+
+
+async def test_a_session_whose_prepared_statements_are_gone_fails_once_and_is_replaced(database_url: str) -> None:
+    async with changing(database_url) as database:
+        await add(database, "kept")
+        await database.reads.rows(FORGET, {})
+        with pytest.raises(PostgresError, match="does not exist"):
+            await add(database, "undone")
+        await add(database, "kept-too")
+        assert await names(database) == ["kept", "kept-too"]
 
 
 async def test_a_failure_that_the_caller_swallows_is_no_commit(database_url: str) -> None:
