@@ -65,7 +65,10 @@ class ClockList:
         for pause in PAUSES:
             try:
                 return await self._call(request)
-            except TemporalAway:
+            except TemporalAway as error:
+                if error.timed_out:
+                    # It is mute rather than busy: to wait as long again and again would tell nobody for a minute.
+                    raise
                 await asyncio.sleep(pause)
         return await self._call(request)
 

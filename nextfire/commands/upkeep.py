@@ -52,8 +52,9 @@ def _done(work: Coroutine[Any, Any, bool]) -> int:
     """The exit code: 0 where all is well, 1 where something is left."""
     try:
         return 0 if asyncio.run(work) else 1
-    except TemporalAway:
-        click.echo("Error: Temporal does not answer at TEMPORAL_ADDRESS: start it, or correct the variable.", err=True)
+    except TemporalAway as error:
+        away = "Temporal does not answer at TEMPORAL_ADDRESS: start it, or correct the variable"
+        click.echo(f"Error: {away} ({error}).", err=True)
     except Unavailable:
         click.echo("Error: Postgres stopped answering; what was done until then stays.", err=True)
     return 1

@@ -52,6 +52,13 @@ async def test_it_says_so_when_temporal_does_not_answer(database_url: str, postg
     assert lines[-1].startswith("Error: Temporal does not answer at TEMPORAL_ADDRESS")
 
 
+async def test_it_says_why_temporal_is_of_no_use(database_url: str, temporal: Temporal) -> None:
+    variables = environment(database_url, temporal.address, TEMPORAL_NAMESPACE="nowhere")
+    code, lines = await _nextfire(variables, "reconcile")
+    assert code == 1
+    assert "Namespace nowhere is not found" in lines[-1]
+
+
 async def _nextfire(variables: dict[str, str], *arguments: str) -> tuple[int, list[str]]:
     """Its exit code, and what it prints besides its log."""
     command = [sys.executable, "-m", "nextfire", *arguments]
