@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from services.activity_messages import ClaimAnswer, DeliverAnswer, FireRequest, RunRequest, SettleRequest
 from services.cancellations import Cancellations
-from services.claims import Claim, Claims, Fire
+from services.claims import Claim, Claims, Fire, not_due_for
 from services.deliveries import Again, Delivered, Deliveries, Ended
 from services.failpoints import Failpoint, reach
 from services.reconcile import Reconciler
@@ -20,6 +20,7 @@ from services.run import RunError, RunStatus, SkipReason
 from services.settlements import Settlements
 from services.workflows import CLAIM, DELIVER, SETTLE, STOP_EARLIER, TAKE_TURN, TAKE_UP
 
+NOT_DUE_YET = "NOT_DUE_YET"
 HEARTBEAT_EVERY = timedelta(seconds=2)
 
 
@@ -43,6 +44,9 @@ class RunActivities:
 
     @activity.defn(name=CLAIM)
     async def claim(self, request: FireRequest) -> ClaimAnswer:
+        """A fire before its time asks again when it is due, by failing with the delay that it should wait."""
+        if delay := not_due_for(request.nominal, datetime.now(UTC)):
+            raise _later("It is not due yet.", NOT_DUE_YET, delay)
         fire = Fire(request.schedule_id, request.nominal, request.workflow_id, request.temporal_run_id)
         return _answer(await self._claims.claim_scheduled(fire))
 
@@ -104,13 +108,12 @@ async def _heartbeats() -> AsyncIterator[None]:
 
 
 def _retry(step: Again) -> ApplicationError:
+    return _later(step.error.message, step.error.code, step.delay)
+
+
+def _later(message: str, code: str, delay: timedelta | None) -> ApplicationError:
     # Benign: that someone is to be asked again is a step of ours, and no failure for Temporal to log.
-    return ApplicationError(
-        step.error.message,
-        type=step.error.code,
-        next_retry_delay=step.delay,
-        category=ApplicationErrorCategory.BENIGN,
-    )
+    return ApplicationError(message, type=code, next_retry_delay=delay, category=ApplicationErrorCategory.BENIGN)
 
 
 def _answer(claim: Claim) -> ClaimAnswer:

@@ -5,7 +5,7 @@ that a pause, a skip or a delete puts up. Everything is decided here, in Postgre
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -33,6 +33,10 @@ NO_ACCOUNT = ""
 """The account of a run whose schedule was never there: nobody sees it but the operator."""
 KEEP_TO_POLICY = (RunTrigger.SCHEDULED, RunTrigger.EXTERNAL)
 """What the overlap policy holds for: what a person asks for runs whatever overlaps."""
+
+EARLY = timedelta(seconds=5)
+"""How much sooner than by our own clock a fire may come: the server's is another."""
+LOOK_AGAIN = timedelta(hours=1)
 
 _LOCKED = Statement(select(*schedule_rows.COLUMNS).where(schedules.c.id == bindparam("schedule")).with_for_update())
 _KNOWN = Statement(select(*run_rows.COLUMNS, runs.c.temporal_run_id).where(runs.c.id == bindparam("run")))
@@ -131,6 +135,15 @@ class Claims:
                 return Claim(run.id, Next.END)
             earlier = await unfinished(transaction, run.schedule_id, before=run)
             return Claim(run.id, Next.WAIT if earlier else Next.DELIVER)
+
+
+def not_due_for(nominal: datetime, now: datetime) -> timedelta | None:
+    """How long a fire should wait and ask again; None where it may be claimed.
+
+    A backfill in Temporal itself brings any time to come at once, and the run of that time would be over before it.
+    """
+    ahead = nominal - now
+    return min(ahead, LOOK_AGAIN) if ahead > EARLY else None
 
 
 async def _claim(transaction: Transaction, fire: Fire) -> Claim:

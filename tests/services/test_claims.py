@@ -11,7 +11,7 @@ from nextfire.embedded import Temporal
 from services.agent import AgentProtocol
 from services.cadence import Cron, Interval
 from services.calendar import EPOCH
-from services.claims import Claim, Claims, Fire, Next
+from services.claims import EARLY, LOOK_AGAIN, Claim, Claims, Fire, Next, not_due_for
 from services.principals import OPEN_ACTOR
 from services.run import RunStatus, run_id, scheduled_key
 from services.schedule import OverlapPolicy, Schedule
@@ -37,6 +37,21 @@ def fires(schedule: Schedule, count: int) -> list[Fire]:
 
 def id_of(fire: Fire) -> UUID:
     return run_id(fire.schedule_id, scheduled_key(fire.nominal))
+
+
+@pytest.mark.parametrize(
+    ("ahead", "waits"),
+    [
+        (timedelta(days=-1), None),
+        (EARLY, None),
+        (EARLY * 2, EARLY * 2),
+        (timedelta(days=9), LOOK_AGAIN),
+    ],
+    ids=str,
+)
+def test_a_fire_that_comes_before_its_time_waits(ahead: timedelta, waits: timedelta | None) -> None:
+    now = datetime.now(UTC)
+    assert not_due_for(now + ahead, now) == waits
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,16 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleBackfill
+from temporalio.service import RPCError
 
 from nextfire.embedded import Temporal
 from nextfire.wiring import foundation
 from nextfire.worker import working
+from services.activities import NOT_DUE_YET
 from services.agent import AgentProtocol, AgentStatus
+from services.cadence import Interval
+from services.calendar import EPOCH
 from services.claims import NO_ACCOUNT
 from services.clock_spec import DesiredClock
 from services.errors import IdempotencyKeyReused
@@ -301,6 +305,36 @@ async def test_a_clock_triggered_in_temporal_itself_makes_an_external_run(
     await running.base.temporal.get_schedule_handle(clock_id(schedule.id)).trigger()
     run = await running.first_run(schedule.id, RunStatus.DELIVERED)
     assert run.trigger is RunTrigger.EXTERNAL
+
+
+async def test_a_due_time_that_a_backfill_in_temporal_brings_early_waits_until_it_is_due(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given a schedule that is due in a while
+    scripted_agent.always(stream(full("Yes.")))
+    day, due = timedelta(days=1), datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=20)
+    cadence = Interval(day, (due - EPOCH) % day)
+    schedule = await running.schedule(await running.agent(scripted_agent.url), cadence)
+    # when someone runs its times to come in Temporal itself
+    client = running.base.temporal
+    times = ScheduleBackfill(due - timedelta(seconds=1), due + timedelta(seconds=1))
+    await client.get_schedule_handle(clock_id(schedule.id)).backfill(times)
+    workflow = client.get_workflow_handle(f"{clock_id(schedule.id)}-{due:%Y-%m-%dT%H:%M:%SZ}")
+
+    async def waits() -> bool | None:
+        try:
+            answer = await workflow.describe()
+        except RPCError:
+            return None
+        failures = [each.last_failure for each in answer.raw_description.pending_activities]
+        return [each.application_failure_info.type for each in failures] == [NOT_DUE_YET] or None
+
+    await eventually(waits)
+    assert await running.runs(schedule.id) == []
+    # then there is one run, as if nobody had
+    run = await running.first_run(schedule.id, RunStatus.DELIVERED)
+    assert (run.trigger, run.fire_at, run.claimed_at >= due) == (RunTrigger.SCHEDULED, due, True)
+    assert len(await running.runs(schedule.id)) == 1
 
 
 async def test_a_clock_without_a_row_is_recorded_and_sends_nothing(
