@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +32,7 @@ from temporalio.api.schedule.v1 import (
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import NewWorkflowExecutionInfo
 
-from services.cadence import Cron
+from services.cadence import Cadence, Cron
 from services.cadence import compile as compile_cadence
 from services.cron import Calendar, Ranges
 from services.schedule import Definition, clock_id
@@ -80,7 +81,7 @@ def arguments(desired: DesiredClock) -> list[str]:
 def message(desired: DesiredClock, task_queue: str, args: list[Payload]) -> Schedule:
     d = desired.definition
     return Schedule(
-        spec=_spec(d),
+        spec=_spec(d.cadence, d.start_at, d.end_at, d.jitter),
         action=ScheduleAction(
             start_workflow=NewWorkflowExecutionInfo(
                 workflow_id=clock_id(desired.schedule_id),
@@ -113,7 +114,16 @@ def listed_form(spec: ScheduleSpec, paused: bool) -> str:
 
 def desired_listed_form(definition: Definition) -> str:
     """The `listed_form` that the clock of this definition has."""
-    return listed_form(_spec(definition), definition.paused)
+    d = definition
+    return _desired_listed_form(d.cadence, d.start_at, d.end_at, d.jitter, d.paused)
+
+
+@lru_cache(maxsize=16_384)
+def _desired_listed_form(
+    cadence: Cadence, start_at: datetime | None, end_at: datetime | None, jitter: timedelta, paused: bool
+) -> str:
+    """Kept, since a sweep asks it of every row, and most are as they were."""
+    return listed_form(_spec(cadence, start_at, end_at, jitter), paused)
 
 
 def differences(found: Schedule, found_told: Sequence[str], wanted: Schedule, wanted_told: Sequence[str]) -> list[str]:
@@ -185,20 +195,20 @@ def _shown(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _spec(definition: Definition) -> ScheduleSpec:
-    compiled = compile_cadence(definition.cadence)
+def _spec(cadence: Cadence, start_at: datetime | None, end_at: datetime | None, jitter: timedelta) -> ScheduleSpec:
+    compiled = compile_cadence(cadence)
     spec = ScheduleSpec(
-        start_time=_timestamp(definition.start_at),
-        end_time=_timestamp(definition.end_at),
-        jitter=_duration(definition.jitter) if definition.jitter else None,
+        start_time=_timestamp(start_at),
+        end_time=_timestamp(end_at),
+        jitter=_duration(jitter) if jitter else None,
     )
     if isinstance(compiled, Calendar):
         spec.timezone_name = compiled.time_zone
         calendar = spec.structured_calendar.add()
         for field in CALENDAR_FIELDS:
             getattr(calendar, field).extend(_ranges(getattr(compiled, field)))
-        if isinstance(definition.cadence, Cron):
-            calendar.comment = definition.cadence.expression
+        if isinstance(cadence, Cron):
+            calendar.comment = cadence.expression
     else:
         spec.interval.append(IntervalSpec(interval=_duration(compiled.every), phase=_duration(compiled.offset)))
     return spec

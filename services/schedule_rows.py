@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Row
+from sqlalchemy import Column
 
 from services.cadence import Cron, Interval
 from services.cadence import compile as compile_cadence
@@ -87,11 +87,6 @@ _OF_FIELDS: dict[str, Callable[[Definition], dict[str, Any]]] = {
     "labels": lambda d: {"labels": [{"key": key, "value": value} for key, value in d.labels]},
 }
 """What a row keeps of each field."""
-
-
-def to_schedule(row: Row[Any]) -> Schedule:
-    """As `whole`, of a row of SQLAlchemy's."""
-    return whole(row._mapping)
 
 
 def whole(row: Columns) -> Schedule:

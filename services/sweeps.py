@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Row, Uuid, any_, literal, select, update
+from sqlalchemy import Uuid, any_, bindparam, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services import schedule_rows
@@ -24,7 +24,8 @@ from services.clock_spec import desired_listed_form
 from services.database import Database
 from services.errors import InvalidInput, Unavailable
 from services.reconcile import Outcome, Reconciler
-from services.schedule import Schedule, ScheduleState
+from services.schedule import Columns, Schedule, ScheduleState
+from services.statements import Statement
 from services.strays import LEAST_AGE, Strays
 from services.tables import schedules
 
@@ -39,6 +40,15 @@ OUTAGE = 5
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+_PAGE = Statement(
+    select(*schedule_rows.COLUMNS)
+    .where(schedules.c.deleted_at.is_(None), schedules.c.id > bindparam("last"))
+    .order_by(schedules.c.id)
+    .limit(literal_column(str(PAGE)))
+)
+_BY_ID = Statement(select(*schedule_rows.COLUMNS).where(schedules.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))))
 
 
 class FindingKind(StrEnum):
@@ -117,15 +127,12 @@ class Sweeper:
 
     async def _pages(self) -> AsyncIterator[list[Schedule]]:
         last = UUID(int=0)
-        query = select(*schedule_rows.COLUMNS).where(schedules.c.deleted_at.is_(None))
         while True:
-            page = query.where(schedules.c.id > last).order_by(schedules.c.id).limit(PAGE)
-            async with self._database.read() as connection:
-                rows = (await connection.execute(page)).all()
+            rows = await self._database.reads.rows(_PAGE, {"last": last})
             yield _readable(rows)
             if len(rows) < PAGE:
                 return
-            last = rows[-1].id
+            last = rows[-1]["id"]
 
     async def _longest_unchecked(self) -> set[UUID]:
         query = (
@@ -155,12 +162,10 @@ class Sweeper:
 
     async def _ownerless(self, ids: set[UUID]) -> list[Finding]:
         """Clocks without a live row: of deleted schedules, and strays."""
-        query = select(*schedule_rows.COLUMNS).where(schedules.c.id == any_(literal(list(ids), ARRAY(Uuid))))
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query)).all()
+        rows = await self._database.reads.rows(_BY_ID, {"ids": list(ids)})
         deleted = [each for each in _readable(rows) if each.deleted_at and each.clock.applied_version == each.version]
         findings = await self._confirmed(deleted)
-        for schedule_id, note in await self._strays.among(ids - {row.id for row in rows}):
+        for schedule_id, note in await self._strays.among(ids - {row["id"] for row in rows}):
             findings.append(Finding(FindingKind.STRAY, schedule_id, None, note))
         return findings
 
@@ -189,13 +194,13 @@ def _wanted_form(schedule: Schedule) -> str | None:
         return None
 
 
-def _readable(rows: Sequence[Row[Any]]) -> list[Schedule]:
+def _readable(rows: Sequence[Columns]) -> list[Schedule]:
     found = []
     for row in rows:
         try:
-            found.append(schedule_rows.to_schedule(row))
+            found.append(schedule_rows.whole(row))
         except Exception:
-            log.exception("A row cannot be read", action="sweep", schedule_id=str(row.id))
+            log.exception("A row cannot be read", action="sweep", schedule_id=str(row["id"]))
     return found
 
 

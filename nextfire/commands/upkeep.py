@@ -17,7 +17,7 @@ from services.errors import Unavailable
 def reconcile(dry_run: bool) -> None:
     """Compare every clock in Temporal with its schedule, and put right what differs.
 
-    The worker does this by itself every 30 s. Needs DATABASE_URL, and Temporal by TEMPORAL_*.
+    The worker does this by itself every 24 s. Needs DATABASE_URL, and Temporal by TEMPORAL_*.
 
     \b
     Example:
