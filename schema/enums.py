@@ -124,7 +124,10 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
             "MISSED": "Not sent, since it could not start in time.",
             "CANCELLED": "Stopped for a later run (overlap policy CANCEL_PREVIOUS) or by an operator.",
             "FAILED": "Not delivered; error says why.",
-            "UNKNOWN": "Nobody can know whether the agent got it, and onUnknown is HOLD.",
+            "UNKNOWN": (
+                "Nobody can know whether the agent got it, and it is not sent again: onUnknown is HOLD, it may no "
+                "longer be sent, or its retry horizon has passed."
+            ),
         },
     ),
     RunTrigger: (

@@ -19,11 +19,13 @@ from services.calendar import matches
 from services.database import Database
 from services.decisions import decide, first_status
 from services.definition import from_json
+from services.deliveries import no_more_sent
 from services.failpoints import Failpoint, reach
 from services.latest_fires import later_fires
 from services.new_runs import agent_of, delivery_columns, insert, scheduled_order, skip_requested, unfinished
 from services.run import Run, RunStatus, RunTrigger, SkipReason, run_id, scheduled_key
 from services.schedule import Columns, OverlapPolicy, Schedule
+from services.settlements import finish
 from services.statements import Statement
 from services.tables import agents, runs, schedule_revisions, schedules
 from services.transactions import Transaction
@@ -111,7 +113,8 @@ class Claims:
     async def take_up(self, claimed_run_id: UUID, temporal_run_id: str) -> Claim:
         """Take up a run whose row is there already, though its schedule is paused; one that is queued waits.
 
-        One of which something was sent goes on though its schedule or agent is gone: its delivery tells the end.
+        One of which something was sent goes on though its schedule or agent is gone: its delivery tells the end. One
+        that was retried, and of which nothing was sent since, ends: as UNKNOWN where it may have arrived before.
         """
         async with self._database.changes.begin() as transaction:
             run = await run_changes.locked(transaction, claimed_run_id)
@@ -120,7 +123,7 @@ class Claims:
             (row,) = await transaction.rows(_STANDING, {"run": run.id})
             reason = _gone(run, row) if row["deadline_at"] is None else None
             if reason is not None:
-                run = await run_changes.finish(transaction, run, RunStatus.SKIPPED, skip_reason=reason)
+                run = await finish(transaction, run, await no_more_sent(transaction, run, reason))
             else:
                 run = await run_changes.set_status(transaction, run, run.status, temporal_run_id=temporal_run_id)
             claim = await _next(transaction, run, row["overlap_policy"], row["protocol"])

@@ -18,6 +18,7 @@ import structlog
 
 from services import acp, delivery_statements, run_changes
 from services.agent import AgentStatus
+from services.calendar import EPOCH
 from services.creators import Creators, Work
 from services.database import Database
 from services.errors import NextfireError, Unavailable
@@ -46,6 +47,9 @@ EXHAUSTED = RunError("RETRY_HORIZON_PASSED", "The agent could not be reached wit
 NO_MORE_SENT = {
     SkipReason.AGENT_DELETED: RunError(
         "AGENT_DELETED", "The agent was deleted; whether an earlier request arrived is unknown.", False
+    ),
+    SkipReason.SCHEDULE_DELETED: RunError(
+        "SCHEDULE_DELETED", "The schedule was deleted; whether an earlier request arrived is unknown.", False
     ),
     SkipReason.PERMISSION_DENIED: RunError(
         "PERMISSION_DENIED",
@@ -188,11 +192,10 @@ class Deliveries:
         """What the attempts so far have come to; or where they have come to no end, what `go_on` does."""
         run = await run_changes.locked(transaction, run_id)
         row = await _delivery(transaction, run_id)
-        last = await _last_attempt(transaction, run_id)
+        last = await _last_attempt(transaction, run)
         if last is not None and last["outcome"] == AttemptOutcome.IN_FLIGHT:
             await _close_attempt(transaction, run_id, last["n"], AttemptOutcome.UNKNOWN, LOST, None)
-        # Without a deadline nothing was sent since the run was retried: what came before counts no more.
-        if (ended := _ended(run, row, last if row["deadline_at"] else None)) is not None:
+        if (ended := _ended(run, row, last)) is not None:
             return ended
         return await go_on(transaction, run, row)
 
@@ -236,13 +239,12 @@ async def _put_off(transaction: Transaction, run_id: UUID, error: NextfireError)
     run = await run_changes.locked(transaction, run_id)
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    row, last, now = await _delivery(transaction, run_id), await _last_attempt(transaction, run_id), datetime.now(UTC)
+    row, last, now = await _delivery(transaction, run_id), await _last_attempt(transaction, run), datetime.now(UTC)
     begun_at = row["begun_at"] or now
     run_error = RunError(f"AUTHORIZATION_{error.code}", error.message, retryable=True)
     delay = _following_pause(now - begun_at)
     if now + delay >= _deadline(row, begun_at):
-        unknown = row["deadline_at"] is not None and last is not None and last["outcome"] == AttemptOutcome.UNKNOWN
-        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, run_error)
+        return _given_up(last, run_error)
     await run_changes.set_status(transaction, run, RunStatus.RETRYING, error=run_error.to_json(), begun_at=begun_at)
     return Again(delay, run_error)
 
@@ -251,14 +253,24 @@ async def _no_more_sent(transaction: Transaction, run_id: UUID, reason: SkipReas
     run = await run_changes.locked(transaction, run_id)
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    row, last = await _delivery(transaction, run_id), await _last_attempt(transaction, run_id)
-    return _unsent(reason, last if row["deadline_at"] else None)
+    return await no_more_sent(transaction, run, reason)
+
+
+async def no_more_sent(transaction: Transaction, run: Run, reason: SkipReason) -> Ended:
+    """The end of a run that the caller has locked, and of which nothing more may be sent."""
+    return _unsent(reason, await _last_attempt(transaction, run))
 
 
 def _unsent(reason: SkipReason, last: Columns | None) -> Ended:
     if last is not None and last["may_have_arrived"]:
         return Ended(RunStatus.UNKNOWN, NO_MORE_SENT[reason])
     return Ended(RunStatus.SKIPPED, None, reason)
+
+
+def _given_up(last: Columns | None, error: RunError) -> Ended:
+    """The end of a run whose horizon has passed: that it was not delivered is said only where that is known."""
+    unknown = last is not None and last["may_have_arrived"]
+    return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error)
 
 
 def _following_pause(passed: timedelta) -> timedelta:
@@ -283,9 +295,10 @@ async def _delivery(transaction: Transaction, run_id: UUID) -> Columns:
     return row
 
 
-async def _last_attempt(transaction: Transaction, run_id: UUID) -> Columns | None:
-    """With `may_have_arrived`, which is about all attempts of the run."""
-    rows = await transaction.rows(delivery_statements.LAST_ATTEMPT, {"run": run_id})
+async def _last_attempt(transaction: Transaction, run: Run) -> Columns | None:
+    """With `may_have_arrived`, which is about all attempts since a person last said that none had."""
+    since = run.not_delivered_at or EPOCH
+    rows = await transaction.rows(delivery_statements.LAST_ATTEMPT, {"run": run.id, "since": since})
     return rows[0] if rows else None
 
 
@@ -293,8 +306,10 @@ def _ended(run: Run, row: Columns, last: Columns | None) -> DeliveryStep | None:
     """What the attempts so far have come to, where they have come to an end."""
     if run.finished_at is not None:
         return Ended(run.status, run.error, run.skip_reason)
-    outcome = last["outcome"] if last is not None else None
-    error = RunError.from_json(last["error"]) if last is not None else None
+    # Without a deadline nothing was sent since the run was retried: that it may have arrived before is all that counts.
+    latest = last if row["deadline_at"] is not None else None
+    outcome = latest["outcome"] if latest is not None else None
+    error = RunError.from_json(latest["error"]) if latest is not None else None
     if outcome == AttemptOutcome.DELIVERED:
         return Delivered()
     if outcome == AttemptOutcome.REFUSED:
@@ -306,8 +321,7 @@ def _ended(run: Run, row: Columns, last: Columns | None) -> DeliveryStep | None:
     if row["agent_status"] == AgentStatus.DELETED:
         return _unsent(SkipReason.AGENT_DELETED, last)
     if row["deadline_at"] is not None and row["deadline_at"] <= datetime.now(UTC):
-        unknown = outcome in (AttemptOutcome.IN_FLIGHT, AttemptOutcome.UNKNOWN)
-        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error or EXHAUSTED)
+        return _given_up(last, error or EXHAUSTED)
     return None
 
 
@@ -359,8 +373,7 @@ async def _close(transaction: Transaction, request: _Request, outcome: acp.Outco
     wish = outcome.retry_after if isinstance(outcome, acp.Retry) else None
     delay = max(backoff(request.number), wish or timedelta(0))
     if datetime.now(UTC) + delay >= request.deadline_at:
-        unknown = isinstance(outcome, acp.Unknown)
-        return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error)
+        return _given_up(await _last_attempt(transaction, run), error)
     await run_changes.set_status(transaction, run, RunStatus.RETRYING, error=error.to_json())
     return Again(delay, error)
 

@@ -1,6 +1,6 @@
 """The statements of a delivery: what an attempt needs to know, and what it writes down."""
 
-from sqlalchemy import ARRAY, Text, Update, Uuid, any_, bindparam, func, literal_column, select, update
+from sqlalchemy import ARRAY, Text, Update, Uuid, and_, any_, bindparam, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from services.run import AttemptOutcome
@@ -35,7 +35,12 @@ LAST_ATTEMPT = Statement(
         attempts.c.n,
         attempts.c.outcome,
         attempts.c.error,
-        func.bool_or(attempts.c.outcome == any_(bindparam("unsure", list(_UNSURE), ARRAY(Text))))
+        func.bool_or(
+            and_(
+                attempts.c.outcome == any_(bindparam("unsure", list(_UNSURE), ARRAY(Text))),
+                attempts.c.at > bindparam("since"),
+            )
+        )
         .over()
         .label("may_have_arrived"),
     )
@@ -43,7 +48,7 @@ LAST_ATTEMPT = Statement(
     .order_by(attempts.c.n.desc())
     .limit(literal_column("1"))
 )
-"""With `may_have_arrived`, which is about all attempts of the run."""
+"""With `may_have_arrived`, which is about all attempts of the run after `since`."""
 
 OPEN = Statement(attempts.insert().values(given(attempts, ("run_id", "n", "idempotency_key", "body_sha256", "at"))))
 

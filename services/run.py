@@ -149,6 +149,12 @@ class Run:
     interventions: tuple[Intervention, ...]
 
     @property
+    def not_delivered_at(self) -> datetime | None:
+        """When a person last said that the agent had got nothing of it."""
+        kind = InterventionKind.RESOLVED_NOT_DELIVERED
+        return max((each.at for each in self.interventions if each.kind is kind), default=None)
+
+    @property
     def latency_ms(self) -> int | None:
         """From the nominal fire to the agent's acknowledgement, in milliseconds."""
         if self.delivered_at is None:

@@ -38,13 +38,14 @@ class Settlements:
             run = await run_changes.locked(transaction, run_id)
             if run.finished_at is not None or workflow_id != run.temporal_workflow_id:
                 return None
-            ended = await _finish(transaction, run, end)
+            ended = await finish(transaction, run, end)
             paused = schedule is not None and await _count(transaction, schedule, ended)
         self._notifier.poke()
         return schedule.id if schedule is not None and paused else None
 
 
-async def _finish(transaction: Transaction, run: Run, end: Delivered | Ended) -> Run:
+async def finish(transaction: Transaction, run: Run, end: Delivered | Ended) -> Run:
+    """Write the end of a run that the caller has locked."""
     if isinstance(end, Delivered):
         return await run_changes.finish(transaction, run, RunStatus.DELIVERED, error=None)
     return await run_changes.finish(

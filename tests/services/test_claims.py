@@ -13,9 +13,9 @@ from services.cadence import Cron, Interval
 from services.calendar import EPOCH
 from services.claims import EARLY, LOOK_AGAIN, Claim, Claims, Fire, Next, not_due_for
 from services.principals import OPEN_ACTOR
-from services.run import RunStatus, run_id, scheduled_key
+from services.run import LOST, Resolution, RunStatus, run_id, scheduled_key
 from services.schedule import OverlapPolicy, Schedule
-from services.tables import runs
+from services.tables import attempts, runs
 from tests.stack import Stack, stack
 
 NOWHERE = "http://127.0.0.1:9"
@@ -142,3 +142,34 @@ async def test_a_lost_run_is_skipped_only_where_nothing_of_it_was_sent(quiet: St
     assert claim.next is (Next.DELIVER if sent else Next.END)
     (run,) = await quiet.runs(schedule.id)
     assert run.status is (RunStatus.DELIVERING if sent else RunStatus.SKIPPED)
+
+
+@pytest.mark.parametrize("gone", ["schedule", "agent"])
+@pytest.mark.parametrize("looked", [True, False], ids=["someone looked", "nobody knows"])
+async def test_a_retried_run_is_skipped_only_where_it_cannot_have_arrived(
+    quiet: Stack, gone: str, looked: bool
+) -> None:
+    claims, interventions = Claims(quiet.base.database, quiet.base.notifier), quiet.services.interventions
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), DAILY)
+    # given a run that ended as UNKNOWN, of which someone may have found out that the agent had not got it
+    run = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    sent = {"run_id": run.id, "n": 1, "idempotency_key": str(run.id), "body_sha256": "", "outcome": "UNKNOWN"}
+    async with quiet.base.database.transaction() as connection:
+        await connection.execute(attempts.insert().values(**sent, error=LOST.to_json()))
+        ended = {"attempt_count": 1, "status": RunStatus.UNKNOWN, "finished_at": datetime.now(UTC)}
+        await connection.execute(update(runs).where(runs.c.id == run.id).values(ended))
+    if looked:
+        await interventions.resolve(OPEN_ACTOR, run.id, Resolution.NOT_DELIVERED, note=None)
+    # when it is retried, and its schedule or agent is deleted before anything is sent
+    await interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
+    if gone == "schedule":
+        await quiet.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    else:
+        await quiet.services.agents.delete(OPEN_ACTOR, schedule.agent_id, expected_version=None)
+    claim = await claims.take_up(run.id, "temporal")
+    # then nothing is sent, and it is not said that nothing ever was
+    assert claim.next is Next.END
+    (run,) = await quiet.runs(schedule.id)
+    assert run.status is (RunStatus.SKIPPED if looked else RunStatus.UNKNOWN)
+    reason = run.skip_reason if looked else run.error and run.error.code
+    assert reason == f"{gone.upper()}_DELETED"

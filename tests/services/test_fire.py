@@ -26,7 +26,7 @@ from services.errors import IdempotencyKeyReused
 from services.keyset import Window
 from services.manual_runs import AgentRunRequest
 from services.principals import OPEN_ACTOR
-from services.run import AttemptOutcome, RunStatus, RunTrigger, SkipReason, scheduled_key
+from services.run import AttemptOutcome, Resolution, RunStatus, RunTrigger, SkipReason, scheduled_key
 from services.run import run_id as id_of_run
 from services.schedule import ClockStatus, InitialInput, OnUnknown, OverlapPolicy, clock_id
 from services.tables import new_id, runs
@@ -123,6 +123,23 @@ async def test_hold_never_sends_twice_and_says_unknown(running: Stack, scripted_
     assert run.status is RunStatus.UNKNOWN
     assert run.error is not None
     assert len(scripted_agent.of("message/send")) == 1
+
+
+async def test_what_may_have_arrived_is_not_said_to_have_failed(running: Stack, scripted_agent: ScriptedAgent) -> None:
+    # given an agent that did the work, dropped the connection, and takes nothing more
+    scripted_agent.script(drop(effect=True)).always(status(503))
+    schedule = await running.schedule(await running.agent(scripted_agent.url), retry_horizon=timedelta(seconds=3))
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    # then nobody can know what became of it when its horizon has passed
+    assert (await running.ended(run.id)).status is RunStatus.UNKNOWN
+    # and once someone says that it had not arrived, a retry that is not taken has failed
+    interventions = running.services.interventions
+    await interventions.resolve(OPEN_ACTOR, run.id, Resolution.NOT_DELIVERED, note=None)
+    await interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
+    assert (await running.ended(run.id)).status is RunStatus.FAILED
+    attempts = (await running.services.runs.attempts_of(OPEN_ACTOR, [run.id]))[run.id]
+    first, *later = [each.outcome for each in attempts]
+    assert (first, {*later}) == (AttemptOutcome.UNKNOWN, {AttemptOutcome.RETRY})
 
 
 async def test_a_refusal_ends_the_run_and_enough_of_them_pause_the_schedule(
