@@ -220,7 +220,8 @@ class RunStats:
         description="95 % of the delivered runs were delivered within this many milliseconds; null if none was.",
     )
     consecutive_failures: int = strawberry.field(
-        description="How many runs in a row have failed up to now, whatever `since` says; a resume sets it to 0."
+        description="How many runs in a row have failed or are UNKNOWN up to now, whatever `since` says; a resume sets "
+        "it to 0, and one that is retried or resolved as delivered counts no more."
     )
 
     @classmethod

@@ -15,6 +15,7 @@ from services.new_runs import agent_of
 from services.principals import Actor
 from services.run import Intervention, InterventionKind, Resolution, Run, RunError, RunStatus
 from services.schedule import Schedule
+from services.settlements import take_back_failure
 from services.starter import Pending, Starter
 from services.statements import Statement
 from services.tables import attempts, runs
@@ -86,8 +87,9 @@ class Interventions:
             raise InvalidInput(tuple(issues))
         async with self._database.changes.begin() as transaction:
             await _read(transaction, actor, run_id)
+            schedule = await run_changes.locked_schedule(transaction, run_id)
             run = await run_changes.locked(transaction, run_id)
-            resolved = await _resolve(transaction, actor, run, resolution, note)
+            resolved = await _resolve(transaction, actor, schedule, run, resolution, note)
         self._notifier.poke()
         return resolved
 
@@ -107,12 +109,20 @@ async def _retry(
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this run is deleted.", "input", "id")
     noted = _noted(run, actor, InterventionKind.RETRIED, note)
+    await take_back_failure(transaction, schedule, run)
     if schedule is not None and run.task_id is None:
         return await asked_runs.take_up_missed(transaction, schedule, agent, run, run.trigger, interventions=noted)
     return await asked_runs.go_on(transaction, run, interventions=noted)
 
 
-async def _resolve(transaction: Transaction, actor: Actor, run: Run, resolution: Resolution, note: str | None) -> Run:
+async def _resolve(
+    transaction: Transaction,
+    actor: Actor,
+    schedule: Schedule | None,
+    run: Run,
+    resolution: Resolution,
+    note: str | None,
+) -> Run:
     kind = KINDS[resolution]
     if run.finished_at is not None and run.interventions and run.interventions[-1].kind is kind:
         return run
@@ -122,6 +132,7 @@ async def _resolve(transaction: Transaction, actor: Actor, run: Run, resolution:
     if resolution is Resolution.NOT_DELIVERED:
         error = NOT_DELIVERED.to_json()
         return await run_changes.set_status(transaction, run, RunStatus.FAILED, error=error, interventions=noted)
+    await take_back_failure(transaction, schedule, run)
     return await run_changes.set_status(
         transaction,
         run,

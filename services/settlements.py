@@ -57,6 +57,13 @@ async def finish(transaction: Transaction, run: Run, end: Delivered | Ended) -> 
     )
 
 
+async def take_back_failure(transaction: Transaction, schedule: Schedule | None, run: Run) -> None:
+    """One of the failures in a row is none after all: it goes on, or was delivered. The caller has locked both."""
+    if schedule is not None and run.status in FAILURES and schedule.consecutive_failures:
+        values = {"schedule": schedule.id, "failures": schedule.consecutive_failures - 1}
+        await transaction.rows(_COUNT, values)
+
+
 async def _count(transaction: Transaction, schedule: Schedule, run: Run) -> bool:
     """Failures in a row, and the pause that so many of them bring. A run that was not tried counts neither way."""
     if run.status is RunStatus.DELIVERED:

@@ -297,6 +297,44 @@ async def test_an_earlier_workflow_does_not_end_a_run_that_goes_on(quiet: Stack)
     assert (await quiet.ended(run.id)).status is RunStatus.FAILED
 
 
+async def test_a_run_is_one_of_the_failures_in_a_row_once_and_for_as_long_as_it_has_failed(quiet: Stack) -> None:
+    schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"), pause_after_failures=3)
+    interventions = quiet.services.interventions
+
+    async def ended(run: Run, status: RunStatus) -> int:
+        """How many have failed in a row when the run has ended so."""
+        await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, status))
+        return await failures()
+
+    async def failures() -> int:
+        (found,) = (await quiet.services.schedule_queries.get_many(OPEN_ACTOR, [schedule.id])).values()
+        assert found.definition.paused is (found.consecutive_failures >= 3)
+        return found.consecutive_failures
+
+    first, second, third = [
+        await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+        for _ in range(3)
+    ]
+    # given a run that fails, and that fails again each time it is retried
+    assert await ended(first, RunStatus.FAILED) == 1
+    for _ in range(2):
+        first = await interventions.retry(OPEN_ACTOR, first.id, idempotency_key=None, note=None)
+        assert await failures() == 0
+        assert await ended(first, RunStatus.FAILED) == 1
+    # and one of which someone finds out that it was delivered
+    assert await ended(second, RunStatus.UNKNOWN) == 2
+    for _ in range(2):
+        await interventions.resolve(OPEN_ACTOR, second.id, Resolution.DELIVERED, note=None)
+        assert await failures() == 1
+    # and one of which someone finds out that it was not
+    assert await ended(third, RunStatus.UNKNOWN) == 2
+    await interventions.resolve(OPEN_ACTOR, third.id, Resolution.NOT_DELIVERED, note=None)
+    assert await failures() == 2
+    # when one more fails, then it is the third
+    fourth = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    assert await ended(fourth, RunStatus.FAILED) == 3
+
+
 async def test_what_cannot_be_retried_or_resolved_is_refused(quiet: Stack) -> None:
     agent = await quiet.agent("http://127.0.0.1:9")
     schedule = await quiet.schedule(agent, DAILY, paused=True)
