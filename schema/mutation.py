@@ -221,8 +221,9 @@ class Mutation:
         return FireUnskipped(schedule=Schedule.of(schedule), fire_at=fire_at)
 
     @resolved(
-        "Run the due times of a span of the past that have no run, or whose run was MISSED, as the schedule is now: "
-        "paused or not, and whatever overlaps. A due time has one run, however often this is asked for.",
+        "Run the due times of a span of the past that have no run, or whose run was MISSED, and that no one asked to "
+        "skip; as the schedule is now, paused or not, and whatever overlaps. A due time has one run, however often "
+        "this is asked for.",
         schedules=True,
     )
     async def backfill_schedule(

@@ -13,7 +13,7 @@ from sqlalchemy import Uuid, any_, bindparam, select
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from services import asked_runs, fields, run_changes
-from services.agent import AgentStatus
+from services.agent import Agent, AgentStatus
 from services.cadence import compile as compile_cadence
 from services.calendar import fires_between
 from services.database import Database
@@ -27,7 +27,7 @@ from services.schedule import Schedule
 from services.schedule_changes import locked
 from services.starter import Pending, Starter
 from services.statements import Statement
-from services.tables import runs
+from services.tables import runs, skipped_fires
 from services.transactions import Transaction
 from services.wakeup import Notifier
 
@@ -40,6 +40,12 @@ AT_ONCE = 100
 
 _NOT_MISSED = Statement(
     select(runs.c.id).where(runs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))), runs.c.status != RunStatus.MISSED)
+)
+_SKIPPED = Statement(
+    select(skipped_fires.c.fire_at).where(
+        skipped_fires.c.schedule_id == bindparam("schedule"),
+        skipped_fires.c.fire_at.between(bindparam("first"), bindparam("last")),
+    )
 )
 
 
@@ -67,7 +73,7 @@ class Backfills:
         first, last = _checked(span, issues)
         async with self._database.changes.begin() as transaction:
             schedule = await locked(transaction, actor, schedule_id)
-            return await _lacking(transaction, schedule.id, _due(schedule, first, last))
+            return await _wanted(transaction, schedule, first, last)
 
     async def start(
         self,
@@ -78,7 +84,7 @@ class Backfills:
         idempotency_key: str | None,
         issues: tuple[Issue, ...] = (),
     ) -> tuple[datetime, ...]:
-        """Run the due times that have no run, or whose run was missed; which they are.
+        """Run the due times that have no run, or whose run was missed, and that no one asked to skip; which they are.
 
         A repeated call goes on where a lost one ended. Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`.
         """
@@ -95,7 +101,7 @@ class Backfills:
             known = await first_result(transaction, actor, idempotency_key, request, {})
             if known is None:
                 schedule = await locked(transaction, actor, schedule_id)
-                asked = await _lacking(transaction, schedule_id, _due(schedule, first, last))
+                asked = await _wanted(transaction, schedule, first, last)
                 answer = {"fires": [scheduled_key(fire) for fire in asked]}
                 await keep_result(transaction, actor, idempotency_key, answer)
             else:
@@ -143,6 +149,22 @@ def _due(schedule: Schedule, first: datetime, last: datetime) -> tuple[datetime,
     return due
 
 
+async def _wanted(
+    transaction: Transaction, schedule: Schedule, first: datetime, last: datetime
+) -> tuple[datetime, ...]:
+    """The due times that are to be run, of a schedule that the caller has locked. Raises `InvalidInput`."""
+    _require_live(await agent_of(transaction, schedule.agent_id))
+    due = _due(schedule, first, last)
+    span = {"schedule": schedule.id, "first": first, "last": last}
+    skipped = {row["fire_at"] for row in await transaction.rows(_SKIPPED, span)}
+    return await _lacking(transaction, schedule.id, tuple(fire for fire in due if fire not in skipped))
+
+
+def _require_live(agent: Agent) -> None:
+    if agent.status is AgentStatus.DELETED:
+        raise InvalidInput.of("The agent of this schedule is deleted.", "input", "id")
+
+
 async def _lacking(transaction: Transaction, schedule_id: UUID, due: tuple[datetime, ...]) -> tuple[datetime, ...]:
     """Those of the due times that have no run, or one of which nothing was sent because it was missed."""
     ids = {fire: run_id(schedule_id, scheduled_key(fire)) for fire in due}
@@ -155,8 +177,7 @@ async def _make(
 ) -> list[Run]:
     """The runs of these due times, of a schedule that the caller has locked; those that were there are left out."""
     agent = await agent_of(transaction, schedule.agent_id)
-    if agent.status is AgentStatus.DELETED:
-        raise InvalidInput.of("The agent of this schedule is deleted.", "input", "id")
+    _require_live(agent)
     values = asked_runs.columns(schedule, agent, note)
     made = []
     for fire in fires:

@@ -2,11 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from schema.scalars import show_time
+from services.tables import skipped_fires
 from tests.schema.api import Api
+from tests.stack import Stack
 
 UNKNOWN = "Schedule:00000000-0000-7000-8000-000000000000"
 DAILY = {"cadence": {"cron": {"expression": "0 9 * * *", "timeZone": "Europe/Berlin"}}}
@@ -65,6 +68,34 @@ async def test_one_key_gives_one_answer(api: Api) -> None:
     assert first["fires"] == FIRES
     assert other["__typename"] == "IdempotencyKeyReused"
     assert len(await runs_of(api, schedule_id)) == 3
+
+
+async def test_what_someone_asked_to_skip_is_not_run_though_no_run_says_so(running: Stack, api: Api) -> None:
+    # given a due time that was skipped, and that nothing claimed, since the schedule was paused
+    schedule_id = await api.schedule(await api.agent(), **DAILY, paused=True)
+    skip = {"schedule_id": UUID(schedule_id.removeprefix("Schedule:")), "fire_at": datetime.fromisoformat(FIRES[1])}
+    async with running.base.database.transaction() as connection:
+        await connection.execute(skipped_fires.insert().values(skip))
+
+    plan, started = [await backfilled(api, schedule_id, dryRun=dry) for dry in (True, False)]
+
+    assert plan["fires"] == started["fires"] == [FIRES[0], FIRES[2]]
+    assert [run["fireAt"] for run in await runs_of(api, schedule_id)] == [FIRES[2], FIRES[0]]
+
+
+async def test_a_refused_backfill_leaves_its_key_free(api: Api) -> None:
+    agent_id = await api.agent()
+    schedule_id = await api.schedule(agent_id, **DAILY)
+    await api.change("deleteAgent", {"id": agent_id})
+
+    refused = [
+        await backfilled(api, schedule_id, idempotencyKey="once"),
+        await backfilled(api, schedule_id, idempotencyKey="once", note="other"),
+        await backfilled(api, schedule_id, dryRun=True),
+    ]
+
+    for answer in refused:
+        assert (answer["__typename"], answer["path"]) == ("InvalidInput", ["input", "id"])
 
 
 async def test_only_what_lies_in_the_window_is_due(api: Api) -> None:
