@@ -1,7 +1,8 @@
 """The schema, with or without its part of schedules and runs, and its printed form."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import MISSING
+from functools import partial
 from typing import Any
 
 import strawberry
@@ -17,7 +18,14 @@ from graphql import (
 from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema_converter import GraphQLCoreConverter
 from strawberry.types.arguments import convert_argument
-from strawberry.types.base import StrawberryObjectDefinition, StrawberryOptional, get_object_definition
+from strawberry.types.base import (
+    StrawberryList,
+    StrawberryMaybe,
+    StrawberryObjectDefinition,
+    StrawberryOptional,
+    get_object_definition,
+)
+from strawberry.types.enum import StrawberryEnumDefinition
 from strawberry.types.field import StrawberryField
 from strawberry.types.fields.resolver import StrawberryResolver
 
@@ -28,8 +36,10 @@ from schema.query import Query
 from schema.scalars import SCALARS
 from schema.subscription import Subscription
 
-_AS_THEY_COME: frozenset[Any] = frozenset({bool, float, int, str, strawberry.ID})
+_AS_THEY_COME: frozenset[Any] = frozenset({bool, float, int, str, strawberry.ID, *SCALARS})
 """Types of which graphql-core's values are Strawberry's."""
+Failure = tuple[tuple[type[Exception], ...], strawberry.ExceptionHandler[Any]]
+"""Errors of a field that become results, and what makes them so."""
 
 
 class Schema(strawberry.Schema):
@@ -59,15 +69,17 @@ class Schema(strawberry.Schema):
 
 def _answer_directly(schema: strawberry.Schema) -> None:
     """Let methods with arguments be called without Strawberry's way to them, which looks up again at each call what
-    their arguments are named and of which types they are. Where errors become results, Strawberry's way is needed."""
-    handlers = schema.schema_converter._get_field_exception_handlers
+    their arguments are named and of which types they are."""
+    failures_of = schema.schema_converter._get_field_exception_handlers
     for each in schema._schema.type_map.values():
         for field in each.fields.values() if isinstance(each, GraphQLObjectType) else ():
             definition = field.extensions.get(GraphQLCoreConverter.DEFINITION_BACKREF)
             if not isinstance(definition, StrawberryField) or not field.args or field.subscribe is not None:
                 continue
-            if definition.base_resolver is not None and not definition.extensions and not handlers(definition):
-                field.resolve = _direct(schema, definition, definition.base_resolver)
+            if definition.base_resolver is not None and not definition.extensions:
+                answer = _direct(schema, definition, definition.base_resolver)
+                failures = failures_of(definition)
+                field.resolve = _with_failures(schema, definition, answer, failures) if failures else answer
 
 
 def _direct(
@@ -77,7 +89,7 @@ def _direct(
     call: Callable[..., Any] = resolver.wrapped_func  # type: ignore[assignment]
     takes_info = resolver.info_parameter is not None
     named = config.name_converter.from_argument
-    arguments = [(named(each), each.python_name, each.type, _conversion(config, each.type)) for each in field.arguments]
+    arguments = [(named(each), each.python_name, each.type, conversion(config, each.type)) for each in field.arguments]
 
     def answer(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
         info = config.info_class(_raw_info=raw_info, _field=field)
@@ -95,17 +107,44 @@ def _direct(
     return answer
 
 
-def _conversion(config: StrawberryConfig, type_: Any) -> Callable[[Any], Any] | None:
+def _with_failures(
+    schema: strawberry.Schema,
+    field: StrawberryField,
+    answer: Callable[..., Awaitable[Any]],
+    failures: tuple[Failure, ...],
+) -> GraphQLFieldResolver:
+    """A resolver that answers what becomes of the errors that the other one raises."""
+
+    async def answer_or_failure(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
+        try:
+            return await answer(source, raw_info, **given)
+        except Exception as error:
+            for kinds, handler in failures:
+                if isinstance(error, kinds):
+                    info = schema.config.info_class(_raw_info=raw_info, _field=field)
+                    return handler.handle(error, field=field, info=info)
+            raise
+
+    return answer_or_failure
+
+
+def conversion(config: StrawberryConfig, type_: Any) -> Callable[[Any], Any] | None:
     """What `convert_argument` does for the type, for the types that need little; None for all others."""
+    if type(type_) is StrawberryMaybe:
+        of_some = conversion(config, type_.of_type) if type(type_.of_type) is StrawberryOptional else None
+        return None if of_some is None else lambda value: strawberry.Some(of_some(value))
     if type(type_) is StrawberryOptional:
         type_ = type_.of_type
-    if type_ in _AS_THEY_COME:
+    if type_ in _AS_THEY_COME or isinstance(type_, StrawberryEnumDefinition):
         return _as_it_comes
+    if type(type_) is StrawberryList:
+        of_item = conversion(config, type_.of_type)
+        return None if of_item is None else partial(_each, of_item)
     definition = get_object_definition(type_) if isinstance(type_, type) else None
     if definition is None or not definition.is_input or definition.from_input is not None:
         return None
     fields = [
-        (config.name_converter.from_field(each), each.python_name, _conversion(config, each.resolve_type()))
+        (config.name_converter.from_field(each), each.python_name, conversion(config, each.resolve_type()))
         for each in definition.fields
     ]
     if any(convert is None for _, _, convert in fields):
@@ -127,6 +166,10 @@ def _conversion(config: StrawberryConfig, type_: Any) -> Callable[[Any], Any] | 
 
 def _as_it_comes(value: Any) -> Any:
     return value
+
+
+def _each(convert: Callable[[Any], Any], values: Any) -> Any:
+    return values if values is None or values is strawberry.UNSET else [convert(value) for value in values]
 
 
 def answer_what_is_ready(schema: GraphQLSchema) -> None:
