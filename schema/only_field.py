@@ -1,4 +1,4 @@
-"""The field that is all of a query."""
+"""The field that is all of an operation."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +28,7 @@ from schema.compilation import is_strange
 
 @dataclass(frozen=True, slots=True)
 class OnlyField:
-    """The only field of a query under one set of conditions. It answers an object, or a list of them."""
+    """The only field of a query or a mutation under one set of conditions. It answers an object, or a list of them."""
 
     key: str
     schema: GraphQLSchema
@@ -73,8 +73,8 @@ def only_field(
     values: VariableValues,
 ) -> OnlyField | None:
     """None where there are several, and where it is deferred, selected twice, or has no fields of its own."""
-    parent = schema.query_type
-    if operation.operation is not OperationType.QUERY or parent is None:
+    parent = schema.get_root_type(operation.operation)
+    if operation.operation is OperationType.SUBSCRIPTION or parent is None:
         return None
     try:
         collected = collect_fields(schema, fragments, values, parent, operation, True)

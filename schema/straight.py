@@ -1,4 +1,4 @@
-"""Queries of one field: its resolver is called, and the plan of its selection makes the answer.
+"""Queries and mutations of one field: its resolver is called, and the plan of its selection makes the answer.
 
 graphql-core's own steps around that do not grow with the answer, but cost more than a small one. None is taken as long
 as all is as expected. The field may answer whatever it likes, and may fail: what its plan does not complete is handed
@@ -26,7 +26,7 @@ Answered = Callable[[], Awaitable[Any]]
 
 
 class Straight:
-    """One execution of such a query. It has the face of an executor."""
+    """One execution of such an operation. It has the face of an executor."""
 
     is_awaitable = staticmethod(optimized_is_awaitable)
 

@@ -1,4 +1,5 @@
-"""Queries of one field, past graphql-core: what they answer is held by the differential tests; here is how."""
+"""Queries and mutations of one field, past graphql-core: what they answer is held by the differential tests; here is
+how."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -64,7 +65,16 @@ class Query:
         return "plain"
 
 
-SCHEMA = strawberry.Schema(query=Query)
+@strawberry.type
+class Mutation:
+    @strawberry.field
+    async def change(self, info: Info) -> Box | None:
+        info.context.calls.append(())
+        found: Box | None = info.context.answer()
+        return found
+
+
+SCHEMA = strawberry.Schema(query=Query, mutation=Mutation)
 FIELDS = PlainFields(SCHEMA)
 
 
@@ -84,6 +94,8 @@ async def answers(asked: Program, context: Asked, times: int = 3, **variables: A
         ("{ box { name } }", Straight),
         ("{ a: box { ...Named } } fragment Named on Box { name }", Straight),
         ("query ($no: Boolean!) { box { name } plain @include(if: $no) }", Straight),
+        ("mutation { change { name } }", Straight),
+        ("mutation { a: change { name } b: change { name } }", PlanExecutor),
         ("{ box { name } plain }", PlanExecutor),
         ("{ box { name } box { size } }", PlanExecutor),
         ("{ plain }", PlanExecutor),
@@ -94,9 +106,10 @@ def test_what_goes_straight(text: str, expected: type) -> None:
     assert isinstance(program(text).execution(Asked(), {"no": False}, {}, max_errors=5), expected)
 
 
-async def test_from_the_third_time_on_a_plan_makes_the_answer() -> None:
+@pytest.mark.parametrize("text", ["{ box { name } }", "mutation { box: change { name } }"])
+async def test_from_the_third_time_on_a_plan_makes_the_answer(text: str) -> None:
     # given
-    asked, context = program("{ box { name } }"), Asked()
+    asked, context = program(text), Asked()
     # when
     found = await answers(asked, context)
     # then
@@ -105,7 +118,9 @@ async def test_from_the_third_time_on_a_plan_makes_the_answer() -> None:
     assert (asked.plans.used, asked.plans.abandoned) == (2, 0)
 
 
-@pytest.mark.parametrize("text", ["{ box { name } }", "{ sure { name } }", "{ box { later name } }"])
+@pytest.mark.parametrize(
+    "text", ["{ box { name } }", "{ sure { name } }", "{ box { later name } }", "mutation { change { later name } }"]
+)
 @pytest.mark.parametrize("odd", [None, Box(name=3), object(), ValueError("odd")])  # type: ignore[arg-type]
 async def test_whatever_the_field_answers_it_is_called_once(text: str, odd: Any) -> None:
     # given a document with its plans
@@ -119,12 +134,13 @@ async def test_whatever_the_field_answers_it_is_called_once(text: str, odd: Any)
     assert len(other.calls) == len(alone.calls) == 1
 
 
-async def test_what_the_field_raises_is_told_where_it_is() -> None:
+@pytest.mark.parametrize("text", ["{ a: box { name } }", "mutation { a: change { name } }"])
+async def test_what_the_field_raises_is_told_where_it_is(text: str) -> None:
     def broken() -> Any:
         raise RuntimeError("broken")
 
     context = Asked(answer=broken)
-    found = await answers(program("{ a: box { name } }"), context)
+    found = await answers(program(text), context)
     assert [errors[0][:2] for _, errors in found] == [["broken", ["a"]]] * 3
     assert len(context.calls) == 3
 
