@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import bindparam, update
+from sqlalchemy import ARRAY, Text, any_, bindparam, func, select, update
 
 from services import run_changes
 from services.database import Database
@@ -12,7 +12,7 @@ from services.run import Run, RunStatus
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change
 from services.statements import Statement
-from services.tables import schedules
+from services.tables import runs, schedules
 from services.transactions import Transaction
 from services.wakeup import Notifier
 
@@ -20,6 +20,13 @@ _COUNT = Statement(
     update(schedules).where(schedules.c.id == bindparam("schedule")).values(consecutive_failures=bindparam("failures"))
 )
 FAILURES = (RunStatus.FAILED, RunStatus.UNKNOWN)
+_FAILED_LATER = Statement(
+    select(func.count().label("runs")).where(
+        runs.c.schedule_id == bindparam("schedule"),
+        runs.c.status == any_(bindparam("failed", [*FAILURES], ARRAY(Text))),
+        runs.c.finished_at > bindparam("finished_at"),
+    )
+)
 
 
 class Settlements:
@@ -58,10 +65,15 @@ async def finish(transaction: Transaction, run: Run, end: Delivered | Ended) -> 
 
 
 async def take_back_failure(transaction: Transaction, schedule: Schedule | None, run: Run) -> None:
-    """One of the failures in a row is none after all: it goes on, or was delivered. The caller has locked both."""
-    if schedule is not None and run.status in FAILURES and schedule.consecutive_failures:
-        values = {"schedule": schedule.id, "failures": schedule.consecutive_failures - 1}
-        await transaction.rows(_COUNT, values)
+    """A run has not failed after all: it goes on, or was delivered. The caller has locked both.
+
+    The failures in a row are the last ones; one from before a success or a resume is not among them.
+    """
+    if schedule is None or run.status not in FAILURES:
+        return
+    (later,) = await transaction.rows(_FAILED_LATER, {"schedule": schedule.id, "finished_at": run.finished_at})
+    if later["runs"] < schedule.consecutive_failures:
+        await transaction.rows(_COUNT, {"schedule": schedule.id, "failures": schedule.consecutive_failures - 1})
 
 
 async def _count(transaction: Transaction, schedule: Schedule, run: Run) -> bool:

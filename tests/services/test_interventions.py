@@ -335,6 +335,27 @@ async def test_a_run_is_one_of_the_failures_in_a_row_once_and_for_as_long_as_it_
     assert await ended(fourth, RunStatus.FAILED) == 3
 
 
+async def test_a_failure_from_before_a_resume_is_none_of_those_in_a_row(quiet: Stack) -> None:
+    schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"))
+    interventions, schedules = quiet.services.interventions, quiet.services.schedules
+
+    async def failed() -> Run:
+        run = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+        await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, RunStatus.FAILED))
+        return run
+
+    # given a failure before a resume, and one after it
+    earlier = await failed()
+    for change in (schedules.pause, schedules.resume):
+        await change(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    later = await failed()
+    # when the earlier is retried, then there still is one in a row; and none when the later is
+    for run, left in ((earlier, 1), (later, 0)):
+        await interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
+        (found,) = (await quiet.services.schedule_queries.get_many(OPEN_ACTOR, [schedule.id])).values()
+        assert found.consecutive_failures == left
+
+
 async def test_what_cannot_be_retried_or_resolved_is_refused(quiet: Stack) -> None:
     agent = await quiet.agent("http://127.0.0.1:9")
     schedule = await quiet.schedule(agent, DAILY, paused=True)
