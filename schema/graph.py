@@ -29,7 +29,7 @@ from services.run import TaskCancellation as TaskCancellationValue
 from services.schedule import ClockStatus, clock_id
 from services.schedule import Schedule as ScheduleValue
 from services.schedule_queries import Along
-from services.schedule_rows import ALWAYS_READ
+from services.schedule_rows import ALL_PARTS, ALWAYS_READ
 from services.schedule_statements import Reading
 
 Info = strawberry.Info[Context, None]
@@ -237,6 +237,11 @@ class Schedule(ScheduleRecord):
     ready_delivery_method: strawberry.Private[DeliveryMethod | NotRead] = NOT_READ
     ready_last_run: strawberry.Private["Run | NotRead | None"] = NOT_READ
     ready_viewer_can: strawberry.Private[SchedulePermissions | NotRead] = NOT_READ
+
+    @staticmethod
+    def of(value: ScheduleValue) -> "Schedule":
+        """Of one that was read whole."""
+        return ScheduleRow(value, ALL_PARTS)
 
     @resolved(
         "The agent that it runs; a deleted one too. Null where the caller may not see it. Read from Postgres, in one "

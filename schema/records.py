@@ -18,7 +18,6 @@ from services import agent, run, schedule
 from services.agent import AgentProtocol, AgentStatus, DeliveryMethod
 from services.run import RunStatus, RunTrigger, SkipReason
 from services.schedule import Author, MissedFirePolicy, OnUnknown, OverlapPolicy, ScheduleState
-from services.schedule_rows import ALL_PARTS
 
 ABSENT: Any = strawberry.UNSET
 """Stands in an attribute that nobody asks for."""
@@ -132,12 +131,6 @@ class ScheduleRecord(Node):
     @resolved("Whether it will fire, from its row and the time of the answer.")
     def state(self) -> ScheduleState:
         return self.value.state(datetime.now(UTC))
-
-    @classmethod
-    def of(cls, value: schedule.Schedule) -> Self:
-        made = cls.__new__(cls)
-        made.__dict__ = cls.attributes_of(value, ALL_PARTS)
-        return made
 
     @staticmethod
     def attributes_of(value: schedule.Schedule, parts: frozenset[str]) -> dict[str, Any]:

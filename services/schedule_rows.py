@@ -13,12 +13,6 @@ from services.definition import seconds
 from services.schedule import Columns, Definition, Schedule
 from services.tables import schedules
 
-COLUMNS = [
-    column
-    for column in schedules.c
-    if column.name not in ("lease_id", "lease_until", "settled_until", "observed_hash", "clock_error_version")
-]
-
 PARTS: dict[str, tuple[str, ...]] = {
     "cadence": ("cron_expression", "time_zone", "interval_seconds", "interval_offset_seconds"),
     "applied": ("applied_version", "clock_version"),
@@ -32,14 +26,19 @@ PARTS: dict[str, tuple[str, ...]] = {
 """The columns that need not be read, by what is made of them; each costs more than it is worth where nobody asks."""
 ALL_PARTS = frozenset(PARTS)
 _IN_PARTS = frozenset(name for names in PARTS.values() for name in names)
-ALWAYS_READ = tuple(column.name for column in COLUMNS if column.name not in _IN_PARTS)
+_NEVER_READ = frozenset({"lease_id", "lease_until", "settled_until", "observed_hash", "clock_error_version"})
+ALWAYS_READ = tuple(column.name for column in schedules.c if column.name not in _IN_PARTS | _NEVER_READ)
 """The other columns, in the order in which a row that was read begins."""
 
 
 def columns(parts: frozenset[str]) -> list[Column[Any]]:
     """Those that are always read, and behind them those of the parts."""
     names = {name for part in parts for name in PARTS[part]}
-    return [*(schedules.c[name] for name in ALWAYS_READ), *(column for column in COLUMNS if column.name in names)]
+    return [*(schedules.c[name] for name in ALWAYS_READ), *(column for column in schedules.c if column.name in names)]
+
+
+COLUMNS = columns(ALL_PARTS)
+"""Those of a row that is read whole."""
 
 
 def to_row(definition: Definition, fields: Iterable[str] | None = None) -> dict[str, Any]:
