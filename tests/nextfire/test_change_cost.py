@@ -87,7 +87,7 @@ async def test_a_triggered_run_is_seven_statements(running: Stack) -> None:
         await Api(running.services).change(
             "triggerSchedule", {"id": f"Schedule:{schedule.id}"}, "... on ScheduleTriggered { run { id status } }"
         )
-    locked, agent, written, frozen, started, run, schedule_as_it_is = sent
+    locked, agent, written, frozen, run, started, schedule_as_it_is = sent
     assert locked.endswith("FOR UPDATE")
     assert "INTO runs" in written
     assert "INTO events" in written
