@@ -143,7 +143,7 @@ DESCRIPTIONS: dict[type[Enum], tuple[str, dict[str, str]]] = {
         "Why a fire was not sent.",
         {
             "SCHEDULE_NOT_FOUND": "Temporal has a clock for which there is no schedule.",
-            "SCHEDULE_DELETED": "The schedule was deleted before the run was claimed.",
+            "SCHEDULE_DELETED": "The schedule was deleted before the run was claimed, or while it waited.",
             "SCHEDULE_PAUSED": "The schedule was paused when the run was claimed.",
             "SKIP_REQUESTED": "A caller asked to skip this fire.",
             "OVERLAP": "An earlier run had not ended (overlap policy SKIP).",

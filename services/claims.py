@@ -121,23 +121,26 @@ class Claims:
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
             (row,) = await transaction.rows(_STANDING, {"run": run.id})
-            reason = _gone(run, row) if row["deadline_at"] is None else None
-            if reason is not None:
-                run = await finish(transaction, run, await no_more_sent(transaction, run, reason))
-            else:
+            run = await _ended_if_gone(transaction, run, row)
+            if run.finished_at is None:
                 run = await run_changes.set_status(transaction, run, run.status, temporal_run_id=temporal_run_id)
             claim = await _next(transaction, run, row["overlap_policy"], row["protocol"])
         self._notifier.poke()
         return claim
 
     async def take_turn(self, waiting_run_id: UUID) -> Claim:
-        """Whether a queued run may start: its schedule has no earlier run that has not ended."""
+        """Whether a queued run may start: its schedule and agent are there, and no earlier run that has not ended."""
         async with self._database.changes.begin() as transaction:
             run = await run_changes.locked(transaction, waiting_run_id)
             if run.finished_at is not None:
                 return Claim(run.id, Next.END)
-            earlier = await unfinished(transaction, run.schedule_id, before=run)
-            return Claim(run.id, Next.WAIT if earlier else Next.DELIVER)
+            (row,) = await transaction.rows(_STANDING, {"run": run.id})
+            run = await _ended_if_gone(transaction, run, row)
+            if run.finished_at is None:
+                earlier = await unfinished(transaction, run.schedule_id, before=run)
+                return Claim(run.id, Next.WAIT if earlier else Next.DELIVER)
+        self._notifier.poke()
+        return Claim(run.id, Next.END)
 
 
 def not_due_for(nominal: datetime, now: datetime) -> timedelta | None:
@@ -236,6 +239,14 @@ async def _claim_without_schedule(transaction: Transaction, fire: Fire) -> Claim
 
 def _carried_by(fire: Fire) -> dict[str, Any]:
     return {"temporal_workflow_id": fire.workflow_id, "temporal_run_id": fire.temporal_run_id}
+
+
+async def _ended_if_gone(transaction: Transaction, run: Run, row: Columns) -> Run:
+    """The run, which ends here where its schedule or agent is gone before anything of it is sent."""
+    reason = _gone(run, row) if row["deadline_at"] is None else None
+    if reason is None:
+        return run
+    return await finish(transaction, run, await no_more_sent(transaction, run, reason))
 
 
 def _gone(run: Run, row: Columns) -> SkipReason | None:

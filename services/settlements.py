@@ -86,7 +86,8 @@ async def _count(transaction: Transaction, schedule: Schedule, run: Run) -> bool
         return False
     most = schedule.definition.pause_after_failures
     if schedule.deleted_at is None and not schedule.definition.paused and most is not None and failures >= most:
-        note = f"Paused by itself: {failures} runs in a row failed."
+        failed = "a run" if failures == 1 else f"{failures} runs in a row"
+        note = f"Paused by itself: {failed} failed."
         columns = {"paused": True, "pause_note": note, "consecutive_failures": failures}
         await change(transaction, Actor(schedule.account_id), schedule, ChangeKind.PAUSED, columns, note)
         return True

@@ -173,3 +173,22 @@ async def test_a_retried_run_is_skipped_only_where_it_cannot_have_arrived(
     assert run.status is (RunStatus.SKIPPED if looked else RunStatus.UNKNOWN)
     reason = run.skip_reason if looked else run.error and run.error.code
     assert reason == f"{gone.upper()}_DELETED"
+
+
+@pytest.mark.parametrize("gone", ["schedule", "agent"])
+async def test_a_run_that_waits_is_skipped_when_its_schedule_or_agent_is_deleted(quiet: Stack, gone: str) -> None:
+    claims = Claims(quiet.base.database, quiet.base.notifier)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), DAILY, overlap_policy=OverlapPolicy.QUEUE_ONE)
+    # given a run under way, and one that waits for it
+    for fire in fires(schedule, 2):
+        waiting = (await claims.claim_scheduled(fire)).run_id
+    assert (await claims.take_turn(waiting)).next is Next.WAIT
+    # when nothing more is to be sent of them
+    if gone == "schedule":
+        await quiet.services.schedules.delete(OPEN_ACTOR, schedule.id, expected_version=None, note=None)
+    else:
+        await quiet.services.agents.delete(OPEN_ACTOR, schedule.agent_id, expected_version=None)
+    # then it waits no longer
+    assert (await claims.take_turn(waiting)).next is Next.END
+    run = await quiet.ended(waiting)
+    assert (run.status, run.skip_reason) == (RunStatus.SKIPPED, f"{gone.upper()}_DELETED")
