@@ -10,7 +10,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, bindparam, func, select
+from sqlalchemy import Integer, Uuid, any_, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from services import run_changes, run_rows, schedule_rows
 from services.agent import Agent, AgentProtocol, AgentStatus
@@ -42,6 +43,16 @@ LOOK_AGAIN = timedelta(hours=1)
 
 _LOCKED = Statement(select(*schedule_rows.COLUMNS).where(schedules.c.id == bindparam("schedule")).with_for_update())
 _KNOWN = Statement(select(*run_rows.COLUMNS, runs.c.temporal_run_id).where(runs.c.id == bindparam("run")))
+_UNSTARTED = Statement(
+    select(*run_rows.COLUMNS)
+    .where(
+        runs.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
+        runs.c.temporal_run_id.is_(None),
+        runs.c.finished_at.is_(None),
+    )
+    .with_for_update(skip_locked=True)
+)
+"""But for those that someone is at: whoever takes one up there has a workflow."""
 _STANDING = Statement(
     select(
         agents.c.status,
@@ -198,12 +209,23 @@ async def _next(transaction: Transaction, run: Run, policy: str | None, protocol
     waits = run.status is RunStatus.QUEUED
     earlier = await unfinished(transaction, run.schedule_id, before=run) if waits else []
     cancels = policy == OverlapPolicy.CANCEL_PREVIOUS and run.trigger in KEEP_TO_POLICY
+    if cancels and earlier:
+        earlier = await _cancel_unstarted(transaction, earlier)
     return Claim(
         run.id,
         Next.WAIT if earlier else Next.DELIVER,
         cancel=tuple(each.temporal_workflow_id for each in earlier) if cancels else (),
         stops_earlier=cancels and protocol != AgentProtocol.SYNC,
     )
+
+
+async def _cancel_unstarted(transaction: Transaction, earlier: list[Run]) -> list[Run]:
+    """Those that have a workflow to be cancelled: the others, whose start Temporal has not taken yet, end here."""
+    rows = await transaction.rows(_UNSTARTED, {"ids": [run.id for run in earlier]})
+    unstarted = {row["id"] for row in rows}
+    for row in rows:
+        await run_changes.finish(transaction, run_rows.whole(row), RunStatus.CANCELLED)
+    return [run for run in earlier if run.id not in unstarted]
 
 
 async def _trigger(transaction: Transaction, schedule: Schedule, nominal: datetime) -> RunTrigger:

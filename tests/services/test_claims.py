@@ -192,3 +192,21 @@ async def test_a_run_that_waits_is_skipped_when_its_schedule_or_agent_is_deleted
     assert (await claims.take_turn(waiting)).next is Next.END
     run = await quiet.ended(waiting)
     assert (run.status, run.skip_reason) == (RunStatus.SKIPPED, f"{gone.upper()}_DELETED")
+
+
+async def test_a_run_that_was_not_started_yet_makes_way_at_once(quiet: Stack) -> None:
+    claims = Claims(quiet.base.database, quiet.base.notifier)
+    schedule = await quiet.schedule(await quiet.agent(NOWHERE), DAILY, overlap_policy=OverlapPolicy.CANCEL_PREVIOUS)
+    # given two runs, of one of which Temporal has not taken the workflow yet, so that none can be cancelled
+    trigger = quiet.services.manual_runs.trigger
+    started, waiting = [await trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None) for _ in range(2)]
+    async with quiet.base.database.transaction() as connection:
+        await connection.execute(update(runs).where(runs.c.id == waiting.id).values(temporal_run_id=None))
+    # when the next fire comes
+    (fire,) = fires(schedule, 1)
+    claim = await claims.claim_scheduled(fire)
+    # then the one is ended there and then, and the other by its workflow
+    assert (claim.next, claim.cancel) == (Next.WAIT, (started.temporal_workflow_id,))
+    assert (await quiet.ended(waiting.id)).status is RunStatus.CANCELLED
+    assert (await claims.take_up(waiting.id, "late")).next is Next.END
+    assert await claims.claim_scheduled(fire) == claim
