@@ -215,15 +215,20 @@ class EventLog:
         """The next events of one run after the cursor, at most `limit`; those that were pruned are gone.
 
         Raises:
-            CursorExpired: the cursor is of another log.
+            CursorExpired: the cursor is of another log, or nothing is behind it and the log does not reach back to it.
+            InvalidInput: the cursor lies in the future.
         """
         place = {"xid": after.xid if after else 0, "id": after.id if after else 0}
         parameters = {"account_id": account_id, "run_id": run_id, "limit": limit, **place}
         rows = await self._database.reads.rows(_OF_RUN, parameters)
-        epoch = _unsigned(rows[0]["epoch"]) if rows else None
-        if after is not None and epoch not in (None, after.epoch):
+        if not rows:
+            if after is not None:
+                await self.after(after, limit=1)  # where the cursor is to blame, that says so
+            return []
+        epoch = _unsigned(rows[0]["epoch"])
+        if after is not None and epoch != after.epoch:
             raise CursorExpired
-        return [_to_event(epoch, row) for row in rows] if epoch is not None else []
+        return [_to_event(epoch, row) for row in rows]
 
     async def count_of_run(self, account_id: str, run_id: UUID) -> int:
         """How many events of the run are kept."""

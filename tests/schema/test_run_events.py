@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from services import run_changes
+from services.feed_event import Cursor
 from services.run import RunStatus
 from tests.schema.api import Api
 from tests.stack import Stack
@@ -47,8 +48,16 @@ async def test_the_events_of_a_run_page_forwards_under_the_cursors_of_the_feed(r
 async def test_a_cursor_that_is_none_is_refused(running: Stack) -> None:
     api = Api(running.services)
     run_id = await triggered(api, await api.schedule(await api.agent()))
-    error = await api.refusal(EVENTS, id=run_id, after="no cursor")
-    assert error.code == "INVALID_INPUT"
+    last = Cursor.decode((await events(api, run_id))["edges"][-1]["cursor"])
+    to_come, foreign = last._replace(xid=last.xid + 1_000_000), last._replace(epoch=last.epoch ^ 1)
+    assert (await events(api, run_id, after=last.encode()))["edges"] == []
+    for cursor, code in (
+        ("no cursor", "INVALID_INPUT"),
+        (to_come.encode(), "INVALID_INPUT"),
+        (foreign.encode(), "CURSOR_EXPIRED"),
+        (foreign._replace(xid=0).encode(), "CURSOR_EXPIRED"),
+    ):
+        assert (await api.refusal(EVENTS, id=run_id, after=cursor)).code == code
 
 
 async def triggered(api: Api, schedule: str) -> str:
