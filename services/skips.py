@@ -15,12 +15,12 @@ from services.database import Database
 from services.definition import EARLIEST, LATEST, Difference
 from services.errors import FireNotFound, InvalidInput, Issue
 from services.principals import Actor
-from services.run import scheduled_key
+from services.run import run_id, scheduled_key
 from services.schedule import ChangeKind, Schedule
 from services.schedule_changes import change, locked
 from services.schedules import ClockKeeper
 from services.statements import Statement
-from services.tables import skipped_fires
+from services.tables import runs, skipped_fires
 from services.transactions import Transaction
 from services.wakeup import Notifier
 
@@ -32,6 +32,7 @@ _TO_COME = Statement(
     .where(skipped_fires.c.schedule_id == bindparam("schedule"), skipped_fires.c.fire_at > bindparam("now"))
     .order_by(skipped_fires.c.fire_at)
 )
+_CLAIMED = Statement(select(runs.c.id).where(runs.c.id == bindparam("run")))
 _ADD = Statement(
     skipped_fires.insert().values(
         schedule_id=bindparam("schedule"), fire_at=bindparam("fire"), by=bindparam("who"), note=bindparam("why")
@@ -72,6 +73,8 @@ class Skips:
             if at in skipped:
                 return at
             _require_fire(schedule, at)
+            if await _is_claimed(transaction, schedule.id, at):
+                raise InvalidInput.of("This fire came a little early, and has its run already.", "input", "fireAt")
             after = await add(transaction, actor, schedule, skipped, at, note)
         await self._committed(after)
         return at
@@ -113,13 +116,23 @@ async def to_come(transaction: Transaction, schedule_id: UUID) -> tuple[datetime
 
 
 async def skip_next(transaction: Transaction, actor: Actor, schedule: Schedule, note: str | None) -> Schedule:
-    """Skip the next fire that no one asked to skip, if there is one, of a schedule that the caller has locked."""
+    """Skip the next fire that has no run yet and no one asked to skip, if there is one.
+
+    The caller has locked the schedule.
+    """
     skipped = await to_come(transaction, schedule.id)
     definition = schedule.definition
     spec = compile_cadence(definition.cadence)
     due = fires(spec, datetime.now(UTC), start=definition.start_at, end=definition.end_at)
-    following = next((at for at in due if at not in skipped), None)
-    return await add(transaction, actor, schedule, skipped, following, note) if following else schedule
+    for at in due:
+        if at not in skipped and not await _is_claimed(transaction, schedule.id, at):
+            return await add(transaction, actor, schedule, skipped, at, note)
+    return schedule
+
+
+async def _is_claimed(transaction: Transaction, schedule_id: UUID, at: datetime) -> bool:
+    """Whether a fire to come has its run: where the clock's server is ahead of us, it was claimed before its time."""
+    return bool(await transaction.rows(_CLAIMED, {"run": run_id(schedule_id, scheduled_key(at))}))
 
 
 async def add(

@@ -78,6 +78,23 @@ async def test_a_skip_holds_at_the_claim_without_the_clock_being_told(quiet: Sta
     assert run.skip_reason is SkipReason.SKIP_REQUESTED
 
 
+async def test_a_fire_that_came_early_is_not_said_to_be_skipped(quiet: Stack) -> None:
+    # given a fire that a clock ahead of ours has brought
+    schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"), DAILY)
+    tomorrow = datetime.now(UTC).replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    today = tomorrow - timedelta(days=1)
+    due = [at for at in (today, tomorrow, tomorrow + timedelta(days=1)) if at > datetime.now(UTC)]
+    await _claims(quiet).claim_scheduled(Fire(schedule.id, due[0], "workflow", "first"))
+    # then it can be skipped no more, and a run in place of the next fire is one of the next that can
+    with pytest.raises(InvalidInput, match="has its run already"):
+        await quiet.services.skips.skip(OPEN_ACTOR, schedule.id, due[0], note=None)
+    await quiet.services.manual_runs.trigger(
+        OPEN_ACTOR, schedule.id, idempotency_key=None, note=None, skip_next_fire=True
+    )
+    skipped = await quiet.services.schedule_queries.skipped_of(OPEN_ACTOR, [schedule.id])
+    assert skipped == {schedule.id: (due[1],)}
+
+
 async def test_all_of_a_backfill_is_delivered_whatever_the_overlap_policy(
     running: Stack, scripted_agent: ScriptedAgent
 ) -> None:
