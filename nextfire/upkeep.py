@@ -20,7 +20,7 @@ async def reconcile(settings: Settings, say: Say, *, dry_run: bool) -> bool:
     Raises `TemporalAway` and `Unavailable`.
     """
     async with foundation(settings, await temporal_client(lazy=True)) as base:
-        sweep = sweeper(base)
+        sweep = sweeper(base, described=None)
         findings = await sweep.look()
         for finding in findings:
             say(f"{finding.schedule_id} {finding.name or '(no row)'} {finding.kind}: {finding.text}")

@@ -27,7 +27,7 @@ from services.lost_runs import LostRuns
 from services.reconcile import DirtyLoop
 from services.retention import prune
 from services.settlements import Settlements
-from services.sweeps import Sweeper
+from services.sweeps import DESCRIBED, Sweeper
 from services.temporal_states import TemporalStates
 from services.workflows import ScheduledAgentRun
 
@@ -87,8 +87,8 @@ def loops(base: Foundation, ask_every: timedelta = ASK_EVERY) -> AbstractAsyncCo
     )
 
 
-def sweeper(base: Foundation) -> Sweeper:
-    return Sweeper(base.database, base.clock, ClockList(base.temporal), base.reconciler)
+def sweeper(base: Foundation, described: int | None = DESCRIBED) -> Sweeper:
+    return Sweeper(base.database, base.clock, ClockList(base.temporal), base.reconciler, described=described)
 
 
 def auditor(base: Foundation) -> Auditor:

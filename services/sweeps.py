@@ -70,7 +70,10 @@ class Finding:
 
 
 class Sweeper:
-    """One instance a process: it remembers which clocks are another installation's."""
+    """One instance a process: it remembers which clocks are another installation's.
+
+    `described` is how many clocks it describes each time though nothing is suspicious about them; None for all.
+    """
 
     def __init__(
         self,
@@ -79,7 +82,7 @@ class Sweeper:
         clocks: ClockList,
         reconciler: Reconciler,
         *,
-        described: int = DESCRIBED,
+        described: int | None = DESCRIBED,
         least_age: timedelta = LEAST_AGE,
     ) -> None:
         self._database = database

@@ -17,7 +17,9 @@ from services.errors import Unavailable
 def reconcile(dry_run: bool) -> None:
     """Compare every clock in Temporal with its schedule, and put right what differs.
 
-    The worker does this by itself every 24 s. Needs DATABASE_URL, and Temporal by TEMPORAL_*.
+    The worker does this by itself every 24 s. What Temporal's list of clocks leaves out, it looks at for a hundred of
+    them each time; this looks at all of it, which takes minutes for thousands of clocks. Needs DATABASE_URL, and
+    Temporal by TEMPORAL_*.
 
     \b
     Example:

@@ -4,11 +4,17 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 
 from nextfire.embedded import Postgres, Temporal
 from nextfire.processes import free_port
+from services.clock_spec import DesiredClock
+from services.sweeps import DESCRIBED
+from services.tables import schedules
 from tests.programs import environment
 from tests.stack import Stack, stack
 
@@ -36,6 +42,29 @@ async def test_a_dry_run_tells_what_the_next_run_changes(running: Stack, databas
     assert await running.base.clock.describe(schedule.id) is not None
     # and there is nothing left
     assert await _nextfire(variables, "reconcile") == (0, ["Every clock is as its row wants it."])
+
+
+async def test_it_looks_at_all_of_every_clock(running: Stack, database_url: str, temporal: Temporal) -> None:
+    # given a clock that was edited where a list shows nothing, looked at after more clocks than a sweep describes
+    schedule = await running.schedule(await running.agent(URL))
+    described = await running.base.clock.describe(schedule.id)
+    assert described is not None
+    edited = replace(schedule.definition, catch_up_window=timedelta(days=3))
+    await running.base.clock.update(DesiredClock(schedule.id, 1, edited), described.conflict_token, "by hand")
+    names = [column.name for column in schedules.c]
+    new = {"id": "gen_random_uuid()", "name": "'copy-' || number", "checked_at": "NULL"}
+    copy = f"""
+        INSERT INTO agent_run_schedules ({", ".join(names)})
+        SELECT {", ".join(new.get(name, name) for name in names)}
+        FROM agent_run_schedules, generate_series(1, {DESCRIBED}) AS number
+    """
+    async with running.base.database.transaction() as connection:
+        await connection.execute(text(copy))
+    # when someone asks, then it is found
+    variables = environment(database_url, temporal.address, NEXTFIRE_TASK_QUEUE=running.base.task_queue)
+    code, lines = await _nextfire(variables, "reconcile", "--dry-run")
+    assert (code, lines[-1]) == (1, f"{DESCRIBED + 1} clocks would be changed.")
+    assert [line for line in lines if line.startswith(str(schedule.id)) and "catch-up window" in line]
 
 
 async def test_an_audit_prints_its_summary(running: Stack, database_url: str, temporal: Temporal) -> None:
