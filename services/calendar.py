@@ -9,7 +9,7 @@ module has the same, for a time that is not the server's is either a fire too ma
   for the one that repeats: in Berlin 01:30 fires at 01:30 and again at the first 02:30, and 02:30 only the second
   time. `0 * * * *` and `*/30 * * * *` lose times there.
 - Where midnight is skipped west of Greenwich (Havana, Santiago), that day has the weekday of the day before.
-- After 2100 no calendar has a time.
+- After 2100 nothing has a time, in the zone of a calendar and in UTC for an interval.
 
 In those hours the server's answer depends also on the time that it is asked from. Here it does not: these are the
 times of a walk that began before the change, as that of a running clock did. Jitter is not counted. Instants are aware
@@ -34,6 +34,7 @@ _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _LAST_SECOND = (datetime.max.replace(tzinfo=UTC) - EPOCH) // SECOND
 _HORIZON = (datetime(LAST_YEAR + 1, 1, 3, tzinfo=UTC) - EPOCH) // SECOND
+_LAST_OF_INTERVALS = (datetime(LAST_YEAR + 1, 1, 1, tzinfo=UTC) - EPOCH) // SECOND - 1
 
 
 def next_fire(
@@ -160,7 +161,7 @@ def _walk(spec: Spec, after: int, start: int | None) -> Iterator[int]:
     if isinstance(spec, Every):
         every, offset = spec.every // SECOND, spec.offset // SECOND
         after = after if start is None else max(after, start - 1)
-        yield from range(((after - offset) // every + 1) * every + offset, _LAST_SECOND + 1, every)
+        yield from range(((after - offset) // every + 1) * every + offset, _LAST_OF_INTERVALS + 1, every)
         return
     if after > _HORIZON:
         return

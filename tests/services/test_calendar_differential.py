@@ -8,7 +8,7 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple, TypeVar
@@ -48,6 +48,7 @@ WINDOWS_PER_SPEC = 8
 MOST_TIMES = 2_000
 BATCH = 50
 AT_ONCE = 4
+LAST_SECOND = int(datetime(2100, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp())
 NAMESPACE = "default"
 ZONE = "Europe/Berlin"
 FIELDS = ("second", "minute", "hour", "day_of_month", "month", "year", "day_of_week")
@@ -399,6 +400,46 @@ async def _bounded_mismatches(oracle: Oracle, case: Case) -> list[str]:
             found.append(f"{case.cron} {after} {start} {end}: {ours[:9]} not {theirs[:9]}")
         await oracle.delete(schedule_id)
     return found
+
+
+async def test_the_same_times_of_intervals(oracle: Oracle) -> None:
+    # given intervals of all lengths, with a start and an end or without, and the very end of the server's times
+    cases = [_interval(number) for number in range(-(-CASES // WINDOWS_PER_SPEC))]
+
+    # when both sides count their times
+    answers = await _all([partial(_interval_mismatches, oracle, *case) for case in cases])
+
+    # then nothing differs
+    assert [mismatch for found, _ in answers for mismatch in found] == []
+    assert sum(count for _, count in answers) > CASES
+
+
+def _interval(number: int) -> tuple[Every, int | None, int | None, int]:
+    """An interval, its start and end, and after when it is asked."""
+    r = random.Random(f"{SEED}:interval:{number}")
+    every = r.choice([1, 59, 3_600, 86_399, 86_401, 7 * 86_400, 366 * 86_400, r.randint(1, 10**6)])
+    offset = r.choice([0, every - 1, r.randrange(every)])
+    after = r.choice([LAST_SECOND, r.randint(2 * 366 * 86_400, LAST_SECOND)]) - r.randint(0, every * 20)
+    start, end = after + r.randint(-every, every * 5), after + r.randint(every * 5, every * 30)
+    spec = Every(timedelta(seconds=every), timedelta(seconds=offset))
+    return spec, r.choice([None, start]), r.choice([None, end]), after
+
+
+async def _interval_mismatches(
+    oracle: Oracle, spec: Every, start: int | None, end: int | None, after: int
+) -> tuple[list[str], int]:
+    bounded = _theirs([spec])
+    if start is not None:
+        bounded.start_time.seconds = start
+    if end is not None:
+        bounded.end_time.seconds = end
+    schedule_id = await oracle.create(bounded)
+    theirs, last = await oracle.times(schedule_id, after, after + int(spec.every.total_seconds()) * 40)
+    await oracle.delete(schedule_id)
+    ends_at = _at(min(last, end or last))
+    ours = _seconds(calendar.fires(spec, _at(after), start=None if start is None else _at(start), end=ends_at))
+    found = [] if ours == theirs else [f"{spec} {start} {end} {after}: {ours[-9:]} not {theirs[-9:]}"]
+    return found, len(theirs)
 
 
 async def test_the_same_text_taken_and_kept(oracle: Oracle) -> None:
