@@ -6,6 +6,7 @@ ours to touch: an installation is known by its task queue, which one database al
 (decisions/0006-one-worker-sweeps-by-a-lease-in-postgres.md).
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -22,32 +23,38 @@ log = structlog.get_logger(__name__)
 LEAST_AGE = timedelta(seconds=10)
 AT_ONCE = 50
 """How many are removed in one sweep: a worker that was pointed at the wrong database is found out before it is done."""
+LOOKED_AT = 1_000
+"""How many are described in one sweep: a neighbour's clocks may be many, and ours wait for the next sweep meanwhile."""
+DESCRIBED_AT_ONCE = 8
 FOREIGN_KEPT = 100_000
 
 
 class Strays:
     """One instance a process: it remembers which clocks are not ours, and describes each only once."""
 
-    def __init__(self, database: Database, clock: Clock, least_age: timedelta = LEAST_AGE) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, least_age: timedelta = LEAST_AGE, *, looked_at: int = LOOKED_AT
+    ) -> None:
         self._database = database
         self._clock = clock
         self._least_age = least_age
+        self._looked_at = looked_at
         self._foreign: set[UUID] = set()
 
     async def among(self, candidates: Iterable[UUID]) -> list[tuple[UUID, str]]:
         """Of these clocks, for which no row was found, those to remove; with what they are. Raises `TemporalAway`."""
         if len(self._foreign) > FOREIGN_KEPT:
             self._foreign.clear()
+        unknown = sorted(set(candidates) - self._foreign)[: self._looked_at]
         found: list[tuple[UUID, str]] = []
-        for schedule_id in sorted(set(candidates) - self._foreign):
-            if len(found) == AT_ONCE:
+        for start in range(0, len(unknown), DESCRIBED_AT_ONCE):
+            some = unknown[start : start + DESCRIBED_AT_ONCE]
+            strays = await asyncio.gather(*(self._stray(schedule_id) for schedule_id in some))
+            pairs = zip(some, strays, strict=True)
+            found += [(schedule_id, _note(stray)) for schedule_id, stray in pairs if stray is not None]
+            if len(found) >= AT_ONCE:
                 break
-            described = await self._stray(schedule_id)
-            if described is not None:
-                note = described.message.state.notes
-                made = f"There is no row for this clock, made at {described.created_at:%Y-%m-%dT%H:%M:%SZ}"
-                found.append((schedule_id, f"{made}{f' ({note})' if note else ''}."))
-        return found
+        return found[:AT_ONCE]
 
     async def remove(self, schedule_id: UUID) -> bool:
         """Remove it if it still is a stray. Raises `TemporalAway` and `Unavailable`."""
@@ -76,3 +83,9 @@ class Strays:
         query = select(schedules.c.id).where(schedules.c.id == schedule_id)
         async with self._database.read() as connection:
             return None if (await connection.execute(query)).first() else described
+
+
+def _note(stray: Described) -> str:
+    note = stray.message.state.notes
+    made = f"There is no row for this clock, made at {stray.created_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{made}{f' ({note})' if note else ''}."

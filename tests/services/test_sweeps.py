@@ -24,8 +24,10 @@ from services.live_reader import Wanted
 from services.principals import OPEN_ACTOR
 from services.reconcile import Drift
 from services.schedule import ChangeKind, ClockStatus, Schedule, clock_id
+from services.strays import Strays
 from services.sweeps import Finding, FindingKind, Sweeper
 from services.tables import duties, new_id, schedule_revisions, schedules
+from tests.clocks import CountingClock
 from tests.services.backends import backend, idle
 from tests.stack import YEARLY, Stack, definition
 from tests.waiting import eventually
@@ -250,6 +252,23 @@ async def test_a_stray_is_removed_and_what_is_not_ours_stays(idle: Stack) -> Non
     assert await eventually(listed)
     assert await sweep.look() == []
     assert await idle.base.clock.describe(foreign) is not None
+
+
+async def test_a_neighbours_many_clocks_are_looked_at_in_turn(idle: Stack) -> None:
+    # given more clocks of another installation than are looked at in one sweep, and a stray behind them
+    clock = CountingClock(idle.base.clock)
+    another = Clock(idle.base.temporal, task_queue="another")
+    *foreign, stray = sorted(new_id() for _ in range(5))
+    for schedule_id in foreign:
+        await another.create(DesiredClock(schedule_id, 1, definition(YEARLY)), "foreign")
+    await clock.create(DesiredClock(stray, 1, definition(YEARLY)), "stray")
+    strays = Strays(idle.base.database, clock, timedelta(0), looked_at=3)
+    # when they are looked for, then a few are described each time, and each of the neighbour's only once
+    assert (await strays.among([*foreign, stray]), clock.describes) == ([], 3)
+    ((found, _),) = await strays.among([*foreign, stray])
+    assert (found, clock.describes) == (stray, 5)
+    assert len(await strays.among([*foreign, stray])) == 1
+    assert clock.describes == 6
 
 
 async def test_looking_writes_nothing(idle: Stack) -> None:
