@@ -61,7 +61,7 @@ async def audit(settings: Settings, say: Say, *, hours: float | None) -> bool:
     say(f"  recorded skipped  {summary.skipped}")
     say(f"  recorded missed   {summary.missed}")
     say(f"Due times run twice {summary.duplicates}")
-    say(f"Lost runs restarted {summary.restarted}")
+    say(f"Lost runs restarted {'unknown: Temporal does not answer' if summary.unasked else summary.restarted}")
     if summary.failed:
         say(f"Schedules that could not be audited: {summary.failed}; the log says why.")
-    return not (summary.duplicates or summary.failed)
+    return not (summary.duplicates or summary.failed or summary.unasked)

@@ -51,6 +51,8 @@ class Summary:
     duplicates: int = 0
     failed: int = 0
     """Schedules that could not be audited; the log says why."""
+    unasked: int = 0
+    """1 where Temporal did not tell which runs have lost their workflow."""
 
     def __add__(self, other: "Summary") -> "Summary":
         return Summary(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
@@ -88,7 +90,7 @@ class Auditor:
             while page:
                 done, page = await self._round(page, now, marks=since is None)
                 summary += done
-        summary += Summary(restarted=await self._restart())
+        summary += await self._restart()
         _say(summary)
         return summary
 
@@ -137,11 +139,11 @@ class Auditor:
         if settled:
             await self._due.mark([each.fires.schedule_id for each in settled], [each.settled for each in settled])
 
-    async def _restart(self) -> int:
+    async def _restart(self) -> Summary:
         try:
-            return await self._lost.restart()
+            return Summary(restarted=await self._lost.restart())
         except TemporalAway:
-            return 0
+            return Summary(unasked=1)
 
     async def _duplicates(self, page: Sequence[History]) -> int:
         """Due times with more than one run. There can be none, which is why it is worth a look."""

@@ -11,6 +11,9 @@ from nextfire.commands.environment import leave, load_settings, require_postgres
 from services.clock import TemporalAway
 from services.errors import Unavailable
 
+MOST_HOURS = 10 * 366 * 24
+"""Ten years: nothing is older than that, and a calendar has an end."""
+
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Only print what would be changed; fail if that is anything.")
@@ -33,7 +36,7 @@ def reconcile(dry_run: bool) -> None:
 @click.command()
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.FloatRange(min=0, max=MOST_HOURS, min_open=True),
     help="Look back this far, instead of to where the last audit ended.",
 )
 def audit(hours: float | None) -> None:

@@ -5,16 +5,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from nextfire.embedded import Postgres, Temporal
 from nextfire.processes import free_port
 from services.clock_spec import DesiredClock
+from services.principals import OPEN_ACTOR
 from services.sweeps import DESCRIBED
-from services.tables import schedules
+from services.tables import runs, schedules
 from tests.programs import environment
 from tests.stack import Stack, stack
 
@@ -73,6 +74,26 @@ async def test_an_audit_prints_its_summary(running: Stack, database_url: str, te
     assert code == 0
     assert lines[0] == "Due times expected  0"
     assert lines[-1] == "Lost runs restarted 0"
+
+
+async def test_an_audit_says_what_it_could_not_look_at(running: Stack, database_url: str) -> None:
+    # given a run that is under way, and a Temporal that does not answer
+    schedule = await running.schedule(await running.agent(URL))
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    async with running.base.database.transaction() as connection:
+        begun = {"claimed_at": datetime.now(UTC) - timedelta(minutes=5), "temporal_run_id": "lost"}
+        await connection.execute(update(runs).where(runs.c.id == run.id).values(begun))
+    # when due times are audited, then they are, and it is told that nobody knows of that run
+    code, lines = await _nextfire(environment(database_url, f"127.0.0.1:{free_port()}"), "audit")
+    assert (code, lines[0]) == (1, "Due times expected  0")
+    assert lines[-1] == "Lost runs restarted unknown: Temporal does not answer"
+
+
+@pytest.mark.parametrize("hours", ["0", "1e9"])
+async def test_an_audit_does_not_look_back_for_ever(postgres: Postgres, database_url: str, hours: str) -> None:
+    code, lines = await _nextfire(environment(database_url, "127.0.0.1:9"), "audit", "--hours", hours)
+    assert code == 2
+    assert "'--hours'" in lines[-1]
 
 
 async def test_it_says_so_when_temporal_does_not_answer(database_url: str, postgres: Postgres) -> None:
