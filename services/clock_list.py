@@ -15,7 +15,7 @@ from temporalio.client import Client
 
 from services.clock_spec import listed_form
 from services.clock_values import row_version
-from services.schedule import CLOCK_PREFIX
+from services.schedule import CLOCK_PREFIX, clock_id
 from services.temporal_calls import TemporalAway, call
 
 PAGE = 1_000
@@ -77,7 +77,9 @@ class ClockList:
 
 
 def _schedule_id(entry: ScheduleListEntry) -> UUID | None:
+    """None also for an id that only reads as one of ours: its entry would be taken for that of our clock."""
     try:
-        return UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX))
+        found = UUID(entry.schedule_id.removeprefix(CLOCK_PREFIX))
     except ValueError:
         return None
+    return found if clock_id(found) == entry.schedule_id else None
