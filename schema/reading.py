@@ -7,7 +7,7 @@ from typing import Any
 
 from strawberry import Some
 
-from schema.scalars import Malformed
+from schema.scalars import malformed_in
 from services.errors import InvalidInput, Issue
 
 NOT_NULL = "This may not be null: leave it out, or give a value."
@@ -28,8 +28,9 @@ class Reader:
 
     def scalar(self, value: Any, *path: str) -> Any:
         """What a scalar made of its value."""
-        if isinstance(value, Malformed):
-            self.refuse(value.message, *path)
+        malformed = malformed_in(value)
+        if malformed is not None:
+            self.refuse(malformed.message, *path)
             return None
         return value
 

@@ -3,6 +3,7 @@ that is wrong with the input."""
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -69,17 +70,25 @@ def parse_json(value: object) -> dict[str, Any] | Malformed:
     return value
 
 
+def malformed_in(value: object) -> Malformed | None:
+    """What could not be read of a value: all of it, or a variable within JSON, which a literal may hold."""
+    return next((each for each in _within(value) if isinstance(each, Malformed)), None)
+
+
 def _is_finite(value: object) -> bool:
+    return not any(isinstance(each, float) and not math.isfinite(each) for each in _within(value))
+
+
+def _within(value: object) -> Iterator[object]:
+    """The value, and all that is in it."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
-        if isinstance(each, float) and not math.isfinite(each):
-            return False
+        yield each
         if isinstance(each, dict):
             waiting += each.values()
         elif isinstance(each, list):
             waiting += each
-    return True
 
 
 def _json_literal(node: ValueNode, variables: dict[str, Any] | None = None) -> dict[str, Any] | Malformed:

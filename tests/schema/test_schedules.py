@@ -201,6 +201,25 @@ async def test_a_schedule_that_cannot_be_is_refused(api: Api, values: dict[str, 
     assert [".".join(issue["path"]) for issue in answer["issues"]] == [path]
 
 
+async def test_a_variable_within_json_has_to_be_readable_too(api: Api) -> None:
+    document = """mutation ($agentId: ID!, $cadence: CadenceInput!, $inner: JSON) {
+      createSchedule(input: {
+        agentId: $agentId, name: "nightly", cadence: $cadence, initialInput: {content: "Go."}
+        taskParams: {deep: [{inner: $inner}]}
+      }) {
+        ... on ScheduleCreated { schedule { taskParams } }
+        ... on InvalidInput { issues { path } }
+      }
+    }"""
+    given = {"agentId": await api.agent(), "cadence": {"cron": {"expression": "0 0 1 1 *"}}}
+
+    refused = await api.ask(document, **given, inner=3)
+    created = await api.ask(document, **given, inner={"a": 1})
+
+    assert refused == {"createSchedule": {"issues": [{"path": ["input", "taskParams"]}]}}
+    assert created == {"createSchedule": {"schedule": {"taskParams": {"deep": [{"inner": {"a": 1}}]}}}}
+
+
 async def test_a_schedule_needs_an_agent_that_is_there(api: Api) -> None:
     deleted = await api.agent()
     await api.change("deleteAgent", {"id": deleted})
