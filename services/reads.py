@@ -53,8 +53,7 @@ class Reads:
     ) -> list[asyncpg.Record]:
         try:
             if self._transactions:
-                async with connection.transaction(readonly=True):
-                    rows = await connection.fetch(sql, *arguments, timeout=seconds)
+                rows = await _in_transaction(connection, sql, arguments, seconds)
             else:
                 rows = await connection.fetch(sql, *arguments, timeout=seconds)
         except BaseException as error:
@@ -65,3 +64,18 @@ class Reads:
             raise
         self._connections.keep(connection)
         return rows
+
+
+async def _in_transaction(
+    connection: Connection, sql: str, arguments: list[Any], seconds: float | None
+) -> list[asyncpg.Record]:
+    """asyncpg's own transactions begin and end in their own time, so that a first answer could take longer."""
+    await connection.execute("BEGIN READ ONLY", timeout=seconds)
+    try:
+        rows = await connection.fetch(sql, *arguments, timeout=seconds)
+    except asyncpg.PostgresError as error:
+        if not is_lost(error):
+            await connection.execute("ROLLBACK", timeout=_FIRST_ANSWER_SECONDS)
+        raise
+    await connection.execute("COMMIT", timeout=seconds)
+    return rows

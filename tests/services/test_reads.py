@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import Integer, bindparam, func, literal_column, select, text
 
-from services.database import Database
+from services.database import ANSWER_TIMEOUT, Database
 from services.errors import Unavailable
 from services.statements import Statement
 from tests.faults.figures import Figures
@@ -26,8 +26,8 @@ FORGET = Statement(text("DEALLOCATE ALL"))
 
 
 @asynccontextmanager
-async def reading(url: str) -> AsyncIterator[Database]:
-    database = Database(url, pool_size=READERS + 1, readers=READERS)
+async def reading(url: str, *, pooled: bool = False) -> AsyncIterator[Database]:
+    database = Database(url, pool_size=READERS + 1, readers=READERS, transaction_pooler=pooled)
     try:
         yield database
     finally:
@@ -47,8 +47,9 @@ async def test_no_more_connections_are_opened_than_there_are_readers(database_ur
     assert len({pid for _, pid in answers}) == READERS
 
 
-async def test_a_statement_that_fails_leaves_its_connection_in_use(database_url: str) -> None:
-    async with reading(database_url) as database:
+@pytest.mark.parametrize("pooled", [False, True])
+async def test_a_statement_that_fails_leaves_its_connection_in_use(database_url: str, pooled: bool) -> None:
+    async with reading(database_url, pooled=pooled) as database:
         _, before = await ask(database, 1)
         with pytest.raises(Exception, match="division by zero"):
             await database.reads.rows(BROKEN, {})
@@ -68,19 +69,21 @@ async def test_one_that_is_given_up_on_does_not_answer_the_next(database_url: st
 
 
 @pytest.mark.fault("F17")
+@pytest.mark.parametrize("pooled", [False, True])
 async def test_readers_whose_connections_lead_nowhere_are_answered_over_new_ones(
-    database_url: str, figures: Figures
+    database_url: str, figures: Figures, pooled: bool
 ) -> None:
     port = int(database_url.rsplit(":", 1)[1].split("/")[0])
     async with (
         FaultProxy(port).running() as proxy,
-        reading(database_url.replace(f":{port}/", f":{proxy.port}/")) as database,
+        reading(database_url.replace(f":{port}/", f":{proxy.port}/"), pooled=pooled) as database,
     ):
         # given connections that all lead nowhere
         await asyncio.gather(*(ask(database, n) for n in range(READERS)))
         assert proxy.half_open() == READERS
-        # when they are used, one after another and all at once
-        answers = [await ask(database, n) for n in range(READERS)]
+        # when they are used, one after another and all at once, by who waits no longer than for a statement
+        async with asyncio.timeout(ANSWER_TIMEOUT.total_seconds()):
+            answers = [await ask(database, n) for n in range(READERS)]
         answers += await asyncio.gather(*(ask(database, n) for n in range(READERS)))
         # then each is answered, and one of the old ones was asked in vain
         assert [n for n, _ in answers] == [*range(READERS)] * 2
