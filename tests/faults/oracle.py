@@ -246,9 +246,12 @@ class Oracle:
         live = {row["id"] for row in rows if row["deleted_at"] is None}
 
         async def no_strays() -> bool | None:
-            return True if await our_clocks(client, queue) <= live else None
+            try:
+                return True if await our_clocks(client, queue) <= live else None
+            except RPCError:  # late, as above
+                return None
 
-        await eventually(no_strays)  # visibility is a moment behind
+        await eventually(no_strays, seconds, self._look_every)  # visibility is a moment behind
 
     def _requests(self) -> list[Any]:
         return [received for agent in self._agents for received in agent.requests if received.method in INPUT_METHODS]
