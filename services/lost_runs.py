@@ -10,7 +10,9 @@ import structlog
 from sqlalchemy import Row, func, select, update
 
 from services import run_changes
+from services.clock import TemporalAway
 from services.database import Database
+from services.errors import Unavailable
 from services.run import RunStatus, RunTrigger
 from services.starter import Pending, Starter, following_workflow_id
 from services.tables import runs
@@ -22,6 +24,8 @@ SETTLED_AFTER = timedelta(seconds=30)
 """A run this young is being worked on, whatever was lost."""
 BATCH = 500
 AT_ONCE = 8
+OUTAGE = 5
+"""So many questions without an answer are no matter of a single workflow, and the others are not asked either."""
 
 
 class WorkflowState(StrEnum):
@@ -62,23 +66,36 @@ class LostRuns:
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
         gate = asyncio.Semaphore(AT_ONCE)
-        found = await asyncio.gather(*(self._look(row, gate) for row in rows))
-        self._last = rows[-1].id if len(rows) == BATCH else UUID(int=0)
+        outages: list[Exception] = []
+
+        async def look(row: Row[Any, Any, Any, Any]) -> bool:
+            async with gate:
+                if len(outages) < OUTAGE:
+                    try:
+                        return await self._look(row)
+                    except (TemporalAway, Unavailable) as error:
+                        outages.append(error)
+            return False
+
+        found = await asyncio.gather(*(look(row) for row in rows))
+        if len(outages) < OUTAGE:
+            self._last = rows[-1].id if len(rows) == BATCH else UUID(int=0)
+        if outages:
+            raise outages[0]
         return sum(found)
 
-    async def _look(self, row: Row[Any, Any, Any, Any], gate: asyncio.Semaphore) -> bool:
-        async with gate:
-            state = await self._states.state(row.temporal_workflow_id)
-            if state is WorkflowState.OPEN:
-                return False
-            if state is WorkflowState.CANCELLED:
-                return await self._cancelled(row.id)
-            workflow_id = following_workflow_id(row.id, row.temporal_workflow_id)
-            if not await self._release(row.id, row.temporal_workflow_id, workflow_id):
-                return False
-            log.warning("A run had lost its workflow", action="restart_run", run_id=str(row.id))
-            await self._starter.start_soon(Pending(row.id, workflow_id, RunTrigger(row.trigger)))
-            return True
+    async def _look(self, row: Row[Any, Any, Any, Any]) -> bool:
+        state = await self._states.state(row.temporal_workflow_id)
+        if state is WorkflowState.OPEN:
+            return False
+        if state is WorkflowState.CANCELLED:
+            return await self._cancelled(row.id)
+        workflow_id = following_workflow_id(row.id, row.temporal_workflow_id)
+        if not await self._release(row.id, row.temporal_workflow_id, workflow_id):
+            return False
+        log.warning("A run had lost its workflow", action="restart_run", run_id=str(row.id))
+        await self._starter.start_soon(Pending(row.id, workflow_id, RunTrigger(row.trigger)))
+        return True
 
     async def _release(self, lost_run_id: UUID, before: str, after: str) -> bool:
         """Name the next workflow; False where the run has ended meanwhile or another was quicker."""

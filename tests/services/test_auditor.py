@@ -8,13 +8,15 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select, update
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 
 from nextfire.embedded import Temporal
+from nextfire.processes import free_port
 from nextfire.worker import auditor, temporal_worker
 from services.acp import AcpClient, http_client
 from services.auditor import Summary
 from services.cadence import Interval
+from services.clock import TemporalAway
 from services.due import expected_fires
 from services.histories import Histories
 from services.lost_runs import LostRuns
@@ -312,6 +314,20 @@ async def _age(running: Stack, schedule: Schedule, *ages: timedelta) -> None:
             await connection.execute(revision.values(at=now - age))
         row = update(schedules).where(schedules.c.id == schedule.id)
         await connection.execute(row.values(created_at=now - ages[0]))
+
+
+async def test_nothing_goes_on_asking_a_temporal_that_does_not_answer(quiet: Stack) -> None:
+    # given many runs under way, and a Temporal that is away
+    schedule = await quiet.schedule(await quiet.agent(URL), YEARLY)
+    for _ in range(20):
+        await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    await _predate(quiet, claimed_at=datetime.now(UTC) - timedelta(minutes=1), temporal_run_id="under way")
+    away = TemporalStates(await Client.connect(f"127.0.0.1:{free_port()}", lazy=True))
+    lost = LostRuns(quiet.base.database, quiet.base.notifier, away, quiet.base.starter)
+    # when it is asked how their workflows stand, then that is given up as a whole
+    with pytest.raises(TemporalAway):
+        await lost.restart()
+    assert [task for task in asyncio.all_tasks() if "LostRuns" in repr(task.get_coro())] == []
 
 
 async def _predate(running: Stack, **values: Any) -> None:
