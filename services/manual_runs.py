@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import bindparam, select
-from uuid_utils.compat import uuid7
 
 from services import agents, asked_runs, fields, run_rows
 from services.agent import Agent
@@ -25,7 +24,7 @@ from services.skips import skip_next
 from services.starter import Pending, Starter
 from services.statements import Statement
 from services.tables import agents as agents_table
-from services.tables import runs
+from services.tables import new_id, runs
 from services.transactions import Transaction
 from services.wakeup import Notifier
 
@@ -82,7 +81,7 @@ class ManualRuns:
         issues += fields.check_text(note, fields.MAX_NOTE, "input", "note")
         if issues:
             raise InvalidInput(tuple(issues))
-        key = manual_key(uuid7())
+        key = manual_key(new_id())
         request = {"operation": "triggerSchedule", "schedule": str(schedule_id), "note": note, "skip": skip_next_fire}
         answer = {"runId": str(run_id(schedule_id, key))}
         skipped: Schedule | None = None
@@ -104,7 +103,7 @@ class ManualRuns:
         """One run of an agent without a schedule. Raises `InvalidInput`, `NotFound` and `IdempotencyKeyReused`."""
         if issues := issues + _check(request):
             raise InvalidInput(issues)
-        key = manual_key(uuid7())
+        key = manual_key(new_id())
         asked = {
             "operation": "runAgent",
             "agent": str(request.agent_id),
