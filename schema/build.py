@@ -1,6 +1,6 @@
 """The schema, with or without its part of schedules and runs, and its printed form."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING
 from functools import partial
 from typing import Any
@@ -108,24 +108,30 @@ def _direct(
 
 
 def _with_failures(
-    schema: strawberry.Schema,
-    field: StrawberryField,
-    answer: Callable[..., Awaitable[Any]],
-    failures: tuple[Failure, ...],
+    schema: strawberry.Schema, field: StrawberryField, answer: Callable[..., Any], failures: tuple[Failure, ...]
 ) -> GraphQLFieldResolver:
     """A resolver that answers what becomes of the errors that the other one raises."""
 
-    async def answer_or_failure(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
+    def result_of(error: Exception, raw_info: GraphQLResolveInfo[Any]) -> Any:
+        for kinds, handler in failures:
+            if isinstance(error, kinds):
+                info = schema.config.info_class(_raw_info=raw_info, _field=field)
+                return handler.handle(error, field=field, info=info)
+        raise error
+
+    def at_once(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
+        try:
+            return answer(source, raw_info, **given)
+        except Exception as error:
+            return result_of(error, raw_info)
+
+    async def later(source: Any, raw_info: GraphQLResolveInfo[Any], /, **given: Any) -> Any:
         try:
             return await answer(source, raw_info, **given)
         except Exception as error:
-            for kinds, handler in failures:
-                if isinstance(error, kinds):
-                    info = schema.config.info_class(_raw_info=raw_info, _field=field)
-                    return handler.handle(error, field=field, info=info)
-            raise
+            return result_of(error, raw_info)
 
-    return answer_or_failure
+    return later if field.is_async else at_once
 
 
 def conversion(config: StrawberryConfig, type_: Any) -> Callable[[Any], Any] | None:
