@@ -1,6 +1,5 @@
 """Runs that have not ended though their workflow has: nobody would end them, so each gets another workflow."""
 
-import asyncio
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
@@ -10,9 +9,8 @@ import structlog
 from sqlalchemy import Row, func, select, update
 
 from services import run_changes
-from services.clock import TemporalAway
 from services.database import Database
-from services.errors import Unavailable
+from services.many_calls import of_each
 from services.run import RunStatus, RunTrigger
 from services.starter import Pending, Starter, following_workflow_id
 from services.tables import runs
@@ -23,9 +21,6 @@ log = structlog.get_logger(__name__)
 SETTLED_AFTER = timedelta(seconds=30)
 """A run this young is being worked on, whatever was lost."""
 BATCH = 500
-AT_ONCE = 8
-OUTAGE = 5
-"""So many questions without an answer are no matter of a single workflow, and the others are not asked either."""
 
 
 class WorkflowState(StrEnum):
@@ -65,24 +60,12 @@ class LostRuns:
         )
         async with self._database.read() as connection:
             rows = (await connection.execute(query)).all()
-        gate = asyncio.Semaphore(AT_ONCE)
-        outages: list[Exception] = []
-
-        async def look(row: Row[Any, Any, Any, Any]) -> bool:
-            async with gate:
-                if len(outages) < OUTAGE:
-                    try:
-                        return await self._look(row)
-                    except (TemporalAway, Unavailable) as error:
-                        outages.append(error)
-            return False
-
-        found = await asyncio.gather(*(look(row) for row in rows))
-        if len(outages) < OUTAGE:
+        answers = await of_each(self._look, rows)
+        if not answers.is_outage:
             self._last = rows[-1].id if len(rows) == BATCH else UUID(int=0)
-        if outages:
-            raise outages[0]
-        return sum(found)
+        if answers.away:
+            raise answers.away[0]
+        return sum(found or False for found in answers.found)
 
     async def _look(self, row: Row[Any, Any, Any, Any]) -> bool:
         state = await self._states.state(row.temporal_workflow_id)

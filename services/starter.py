@@ -14,6 +14,7 @@ from services.clock import TemporalAway
 from services.database import Database
 from services.errors import Unavailable
 from services.failpoints import Failpoint, reach
+from services.many_calls import AT_ONCE, of_each
 from services.run import RunTrigger
 from services.statements import Statement
 from services.tables import runs
@@ -24,9 +25,6 @@ BUDGET = timedelta(seconds=2)
 """How long a mutation waits for Temporal before it leaves the start to the worker."""
 OVERLOOKED_AFTER = timedelta(seconds=5)
 BATCH = 100
-AT_ONCE = 8
-OUTAGE = 5
-"""So many starts without an answer are no matter of a single run, which must not hold up the others."""
 
 
 _STARTED = Statement(
@@ -118,21 +116,10 @@ class Starter:
         )
         async with self._database.read() as connection:
             found = (await connection.execute(query)).all()
-        gate = asyncio.Semaphore(AT_ONCE)
-        outages: list[Exception] = []
-
-        async def start(each: Pending) -> None:
-            async with gate:
-                if len(outages) < OUTAGE:
-                    try:
-                        await self._start(each)
-                    except (TemporalAway, Unavailable) as error:
-                        outages.append(error)
-
         pending = [Pending(row.id, row.temporal_workflow_id, RunTrigger(row.trigger)) for row in found]
-        await asyncio.gather(*(start(each) for each in pending))
-        if outages:
-            raise outages[0]
+        answers = await of_each(self._start, pending)
+        if answers.away:
+            raise answers.away[0]
         if found:
             log.info("Started runs that were left behind", action="start_overlooked", runs=len(found))
         return len(found)

@@ -5,7 +5,6 @@ Lists come from visibility and are a moment behind, so they only raise a suspici
 described in every sweep, the longest unchecked first.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +22,7 @@ from services.clock_list import ClockList, Entry
 from services.clock_spec import desired_listed_form
 from services.database import Database
 from services.errors import InvalidInput, Unavailable
+from services.many_calls import of_each
 from services.reconcile import Outcome, Reconciler
 from services.schedule import Columns, Schedule, ScheduleState
 from services.statements import Statement
@@ -34,9 +34,6 @@ log = structlog.get_logger(__name__)
 PAGE = 500
 DESCRIBED = 100
 """How many clocks are described in each sweep though nothing is suspicious about them."""
-AT_ONCE = 8
-OUTAGE = 5
-"""So many calls without an answer are no matter of a single clock."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -209,22 +206,17 @@ def _readable(rows: Sequence[Columns]) -> list[Schedule]:
 
 async def _each(do: Callable[[T], Awaitable[R]], items: Sequence[T]) -> list[R | None]:
     """The results in order, None where one went wrong. A few may; where many get no answer, it is an outage."""
-    gate = asyncio.Semaphore(AT_ONCE)
-    outages: list[Exception] = []
 
     async def one(item: T) -> R | None:
-        async with gate:
-            if len(outages) >= OUTAGE:
-                return None
-            try:
-                return await do(item)
-            except (TemporalAway, Unavailable) as error:
-                outages.append(error)
-            except Exception:
-                log.exception("A clock is left to the next sweep", action="sweep")
-        return None
+        try:
+            return await do(item)
+        except (TemporalAway, Unavailable):
+            raise
+        except Exception:
+            log.exception("A clock is left to the next sweep", action="sweep")
+            return None
 
-    results = await asyncio.gather(*(one(item) for item in items))
-    if len(outages) >= OUTAGE:
-        raise outages[0]
-    return results
+    answers = await of_each(one, items)
+    if answers.is_outage:
+        raise answers.away[0]
+    return answers.found

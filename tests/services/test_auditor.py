@@ -327,7 +327,7 @@ async def test_nothing_goes_on_asking_a_temporal_that_does_not_answer(quiet: Sta
     # when it is asked how their workflows stand, then that is given up as a whole
     with pytest.raises(TemporalAway):
         await lost.restart()
-    assert [task for task in asyncio.all_tasks() if "LostRuns" in repr(task.get_coro())] == []
+    assert [task for task in asyncio.all_tasks() if "of_each" in repr(task.get_coro())] == []
 
 
 async def _predate(running: Stack, **values: Any) -> None:
