@@ -203,7 +203,7 @@ class Deliveries:
         try:
             api_key = self._secrets.open(row["api_key"]) if row["api_key"] else None
         except SecretUnreadable:
-            return Ended(RunStatus.FAILED, API_KEY_UNREADABLE)
+            return _given_up(await _last_attempt(transaction, run), API_KEY_UNREADABLE)
         return await _open_attempt(transaction, run, row, api_key)
 
     async def _send(self, request: _Request) -> acp.Outcome:
@@ -268,7 +268,7 @@ def _unsent(reason: SkipReason, last: Columns | None) -> Ended:
 
 
 def _given_up(last: Columns | None, error: RunError) -> Ended:
-    """The end of a run whose horizon has passed: that it was not delivered is said only where that is known."""
+    """The end of a run that is not tried again: that it was not delivered is said only where that is known."""
     unknown = last is not None and last["may_have_arrived"]
     return Ended(RunStatus.UNKNOWN if unknown else RunStatus.FAILED, error)
 

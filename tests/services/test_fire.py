@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from cryptography.fernet import Fernet
 from sqlalchemy import select, update
 from temporalio.client import Client, ScheduleBackfill
 from temporalio.service import RPCError
@@ -29,7 +30,7 @@ from services.principals import OPEN_ACTOR
 from services.run import AttemptOutcome, Resolution, RunStatus, RunTrigger, SkipReason, scheduled_key
 from services.run import run_id as id_of_run
 from services.schedule import ClockStatus, InitialInput, OnUnknown, OverlapPolicy, clock_id
-from services.tables import new_id, runs
+from services.tables import agents, new_id, runs
 from tests.agents.scripted import ScriptedAgent, drop, error, full, hang, result, status, stream
 from tests.stack import EVERY_SECOND, Stack, definition, settings, stack
 from tests.waiting import eventually
@@ -187,6 +188,26 @@ async def test_a_run_that_may_have_reached_its_agent_is_unknown_when_the_agent_i
     assert (run.status, run.skip_reason) == (RunStatus.UNKNOWN, None)
     assert run.error is not None
     assert run.error.code == "AGENT_DELETED"
+
+
+async def test_a_run_that_may_have_reached_its_agent_is_unknown_when_the_agents_key_can_no_longer_be_read(
+    running: Stack, scripted_agent: ScriptedAgent
+) -> None:
+    # given an agent that does the work and drops the connection
+    scripted_agent.always(drop(effect=True))
+    agent = await running.agent(scripted_agent.url, api_key="a-key-of-the-agent")
+    schedule = await running.schedule(agent, on_unknown=OnUnknown.RETRY)
+    run = await running.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    await scripted_agent.received(1)
+    # when its key is one that was sealed elsewhere, before it is asked again
+    sealed = Fernet(Fernet.generate_key()).encrypt(b"a-key-of-the-agent")
+    async with running.base.database.transaction() as connection:
+        await connection.execute(update(agents).where(agents.c.id == agent.id).values(api_key=sealed))
+    # then the run is not said to have failed
+    run = await running.ended(run.id)
+    assert run.status is RunStatus.UNKNOWN
+    assert run.error is not None
+    assert run.error.code == "API_KEY_UNREADABLE"
 
 
 async def test_nothing_is_claimed_for_a_paused_schedule_but_what_someone_triggers(
