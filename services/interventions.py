@@ -23,7 +23,7 @@ from services.transactions import Transaction
 from services.wakeup import Notifier
 
 MOST = 100
-"""Interventions of one run, which carries them all."""
+"""Interventions of one run, which carries them all, after which it is not retried; it can still be resolved."""
 
 NOT_DELIVERED = RunError("NOT_DELIVERED", "A person looked, and the agent had not got it.", retryable=True)
 
@@ -108,6 +108,8 @@ async def _retry(
     agent = await agent_of(transaction, run.agent_id)
     if agent.status is AgentStatus.DELETED:
         raise InvalidInput.of("The agent of this run is deleted.", "input", "id")
+    if len(run.interventions) >= MOST:
+        raise InvalidInput.of(f"There were {MOST} interventions in this run already.", "input", "id")
     noted = _noted(run, actor, InterventionKind.RETRIED, note)
     await take_back_failure(transaction, schedule, run)
     if schedule is not None and run.task_id is None:
@@ -144,9 +146,7 @@ async def _resolve(
 
 
 def _noted(run: Run, actor: Actor, kind: InterventionKind, note: str | None) -> list[dict[str, Any]]:
-    """The column with one more. Raises `InvalidInput` where there are too many."""
-    if len(run.interventions) >= MOST:
-        raise InvalidInput.of(f"There were {MOST} interventions in this run already.", "input", "id")
+    """The column with one more."""
     latest = Intervention(kind, datetime.now(UTC), actor.principal, note)
     return [each.to_json() for each in (*run.interventions, latest)]
 

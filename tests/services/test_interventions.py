@@ -21,8 +21,9 @@ from services.backfills import Span
 from services.cadence import Cron
 from services.claims import Claims, Fire, Next
 from services.errors import IdempotencyKeyReused, InvalidInput, NotFound
+from services.interventions import MOST
 from services.principals import OPEN_ACTOR, Actor, Principal, PrincipalType
-from services.run import InterventionKind, Resolution, Run, RunStatus, RunTrigger, SkipReason
+from services.run import Intervention, InterventionKind, Resolution, Run, RunStatus, RunTrigger, SkipReason
 from services.schedule import OnUnknown, OverlapPolicy
 from services.tables import events, runs
 from tests.agents.scripted import ScriptedAgent, drop, error, full, result, status, stream
@@ -297,6 +298,21 @@ async def test_an_unknown_run_gets_the_end_that_a_person_found_out(
     scripted_agent.always(stream(full("Yes.")))
     await running.services.interventions.retry(SOMEONE, had_not.id, idempotency_key=None, note=None)
     assert (await running.ended(had_not.id)).status is RunStatus.DELIVERED
+
+
+async def test_a_run_that_was_retried_too_often_can_still_be_resolved(quiet: Stack) -> None:
+    # given a run of which nobody can know, with as many interventions as there may be
+    schedule = await quiet.schedule(await quiet.agent("http://127.0.0.1:9"))
+    run = await quiet.services.manual_runs.trigger(OPEN_ACTOR, schedule.id, idempotency_key=None, note=None)
+    await _settled_by(quiet, run.temporal_workflow_id, SettleRequest(run.id, RunStatus.UNKNOWN))
+    earlier = Intervention(InterventionKind.RETRIED, run.claimed_at, SOMEONE.principal, None).to_json()
+    async with quiet.base.database.transaction() as connection:
+        await connection.execute(update(runs).where(runs.c.id == run.id).values(interventions=[earlier] * MOST))
+    # then it is not retried again, but gets its end
+    with pytest.raises(InvalidInput, match="100 interventions"):
+        await quiet.services.interventions.retry(OPEN_ACTOR, run.id, idempotency_key=None, note=None)
+    resolved = await quiet.services.interventions.resolve(SOMEONE, run.id, Resolution.DELIVERED, note=None)
+    assert (resolved.status, len(resolved.interventions)) == (RunStatus.DELIVERED, MOST + 1)
 
 
 async def test_an_earlier_workflow_does_not_end_a_run_that_goes_on(quiet: Stack) -> None:
