@@ -1,6 +1,7 @@
 """`nextfire reconcile` and `nextfire audit`."""
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any
 
@@ -13,6 +14,17 @@ from services.errors import Unavailable
 
 MOST_HOURS = 10 * 366 * 24
 """Ten years: nothing is older than that, and a calendar has an end."""
+
+
+class Hours(click.FloatRange):
+    """Some hours back."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=MOST_HOURS, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        hours = super().convert(value, param, ctx)
+        return self.fail("it is not a number.", param, ctx) if math.isnan(hours) else hours
 
 
 @click.command()
@@ -36,7 +48,7 @@ def reconcile(dry_run: bool) -> None:
 @click.command()
 @click.option(
     "--hours",
-    type=click.FloatRange(min=0, max=MOST_HOURS, min_open=True),
+    type=Hours(),
     help="Look back this far, instead of to where the last audit ended.",
 )
 def audit(hours: float | None) -> None:

@@ -89,7 +89,7 @@ async def test_an_audit_says_what_it_could_not_look_at(running: Stack, database_
     assert lines[-1] == "Lost runs restarted unknown: Temporal does not answer"
 
 
-@pytest.mark.parametrize("hours", ["0", "1e9"])
+@pytest.mark.parametrize("hours", ["0", "1e9", "nan"])
 async def test_an_audit_does_not_look_back_for_ever(postgres: Postgres, database_url: str, hours: str) -> None:
     code, lines = await _nextfire(environment(database_url, "127.0.0.1:9"), "audit", "--hours", hours)
     assert code == 2
