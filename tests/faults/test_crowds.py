@@ -188,7 +188,8 @@ async def test_nobody_was_at_work_for_ten_minutes(
         await installation.in_sync()
         await _predate(installation, unseen["id"])
         await asyncio.sleep(20)
-        assert await installation.rows("SELECT * FROM runs") == []
+        # The API makes the run of a time that was due while it made the clock, but sends nothing.
+        assert await installation.rows("SELECT * FROM attempts") == []
         installation.figures.injected("no worker")
         # when a worker comes
         came = time.monotonic()
