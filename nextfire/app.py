@@ -16,11 +16,12 @@ from nextfire.allowances import allowances, limits, may_introspect, rate_limit, 
 from nextfire.authentication import authenticator, checked_mode
 from nextfire.callers import Callers
 from nextfire.playground_routes import playground_routes
+from nextfire.postgres import database_of
 from nextfire.settings import AuthMode, Settings
 from nextfire.temporal import temporal_client
 from nextfire.transport import GraphQLEndpoint, Perimeter, internal_error
 from nextfire.transport.shortcut import Shortcut
-from nextfire.wiring import Foundation, closing, database_of, foundation, in_background
+from nextfire.wiring import Foundation, closing, foundation, in_background
 from resolvers.context import Context, ServerFacts, Services
 from schema import build_schema
 from services.agents import Agents

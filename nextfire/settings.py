@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from strawberry.http.websocket_origin import normalize_allowed_origins
 
 from services.failpoints import parse
 from services.outbound import HostList
@@ -204,6 +203,10 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _holds_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            return ()
+        from strawberry.http.websocket_origin import normalize_allowed_origins  # noqa: PLC0415 - it loads all of GraphQL
+
         return tuple(sorted(normalize_allowed_origins(value)))
 
     @field_validator("trusted_proxies")

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import structlog
 
-from nextfire.transport.correlation import with_request_id
+from nextfire.request_ids import with_request_id
 
 
 def configure_logging(log_format: str, level: str) -> None:

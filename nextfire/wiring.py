@@ -13,6 +13,7 @@ import structlog
 from temporalio.client import Client
 
 from nextfire.authority import Authority, authority_of
+from nextfire.postgres import database_of
 from nextfire.settings import Settings
 from services.clock import Clock, TemporalAway
 from services.database import Database
@@ -99,16 +100,6 @@ async def _identity(database: Database) -> str:
                 raise
             log.warning("Postgres did not answer; the start waits for it", action="start_waits")
         await asyncio.sleep(ASK_AGAIN_AFTER.total_seconds())
-
-
-def database_of(settings: Settings, *, pool_size: int, readers: int | None = None) -> Database:
-    """The database of the settings, with so many connections; `readers` as `Database` has it."""
-    return Database(
-        settings.database_url.get_secret_value(),
-        pool_size=pool_size,
-        readers=readers,
-        transaction_pooler=settings.database_pooler == "transaction",
-    )
 
 
 def build(

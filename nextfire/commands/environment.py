@@ -8,9 +8,9 @@ from typing import NoReturn
 import click
 from pydantic import ValidationError
 
+from nextfire.postgres import database_of
 from nextfire.settings import Settings
 from nextfire.telemetry import configure_logging
-from nextfire.wiring import database_of
 from services.errors import Unavailable
 from services.failpoints import arm, parse
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from nextfire.commands.environment import load_settings, require_postgres
-from nextfire.wiring import database_of
+from nextfire.postgres import database_of
 from services.api_key import ApiKey, KeyText
 from services.api_keys import ApiKeys
 from services.errors import NextfireError

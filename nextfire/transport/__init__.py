@@ -2,7 +2,7 @@
 
 from nextfire.transport.admission import Allowances
 from nextfire.transport.bounds import Bounds
-from nextfire.transport.correlation import RequestIdMiddleware, request_id
+from nextfire.transport.correlation import RequestIdMiddleware
 from nextfire.transport.endpoint import GraphQLEndpoint
 from nextfire.transport.perimeter import Perimeter, internal_error
 from nextfire.transport.rates import RateLimit
@@ -19,6 +19,5 @@ __all__ = [
     "Store",
     "StoreNotUsable",
     "internal_error",
-    "request_id",
     "uvicorn_options",
 ]

@@ -6,38 +6,21 @@ answer, told in every log line, and shown in the extensions of a masked error.
 
 import re
 import secrets
-from collections.abc import MutableMapping
-from contextvars import ContextVar
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from nextfire.request_ids import request_id, serving
 from nextfire.transport.headers import headers_of
 
 HEADER = "x-request-id"
 _NAME = HEADER.encode()
 _SCOPE_KEY = "nextfire.request_id"
 _SANE = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_NONE = "none"
-_current: ContextVar[str] = ContextVar("request_id", default=_NONE)
-
-
-def request_id() -> str:
-    """The id of the request that is being served here, or `none` outside of one."""
-    return _current.get()
 
 
 def request_id_of(scope: Scope) -> str:
     """The id of the request of a scope, outside of the middleware that gave it one as well."""
     return str(scope.get(_SCOPE_KEY, request_id()))
-
-
-def with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """A processor of structlog: names the request in what is logged while it is served."""
-    identifier = _current.get()
-    if identifier != _NONE:
-        event.setdefault("request_id", identifier)
-    return event
 
 
 class RequestIdMiddleware:
@@ -61,8 +44,5 @@ class RequestIdMiddleware:
             await send(message)
 
         scope[_SCOPE_KEY] = identifier
-        token = _current.set(identifier)
-        try:
+        with serving(identifier):
             await self._app(scope, receive, send_with_id)
-        finally:
-            _current.reset(token)

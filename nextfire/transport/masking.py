@@ -12,7 +12,7 @@ import structlog
 from graphql import GraphQLError
 from strawberry.exceptions import StrawberryInputCoercionError
 
-from nextfire.transport.correlation import request_id
+from nextfire.request_ids import request_id
 from services.errors import InvalidInput, NextfireError
 
 PARSE_FAILED = "GRAPHQL_PARSE_FAILED"

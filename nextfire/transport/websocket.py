@@ -21,9 +21,9 @@ from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import (
 )
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import Operation as Slot
 
+from nextfire.request_ids import request_id
 from nextfire.transport.admission import RATE_LIMITED, RateLimited, Ticket
 from nextfire.transport.audiences import Member, Payloads
-from nextfire.transport.correlation import request_id
 from nextfire.transport.direct import Line, line_of, text_frame
 from nextfire.transport.frames import Encoded, Payload, encode_json, only
 from nextfire.transport.masking import JsonError, error_of, exception_errors

@@ -5,8 +5,8 @@ import re
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from nextfire.transport import RequestIdMiddleware, request_id
-from nextfire.transport.correlation import with_request_id
+from nextfire.request_ids import request_id, with_request_id
+from nextfire.transport import RequestIdMiddleware
 from tests.nextfire.transport.conftest import Served
 
 MADE = re.compile(r"[0-9a-f]{32}")
