@@ -13,7 +13,7 @@ from typing import NoReturn
 from uuid import UUID
 
 import structlog
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import bindparam, func, literal_column, or_, select
 
 from services.clock import Clock, ClockMoved, ClockRefused, Described, TemporalAway
 from services.clock_leases import LEASE, ClockLeases, Lease, LeaseLost
@@ -37,12 +37,24 @@ BUSY_PAUSE = timedelta(milliseconds=50)
 READ_BACKS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Pauses before each read-back, in seconds: the V1 scheduler takes a write some 10 ms after it has said OK."""
 POLL = timedelta(seconds=5)
+GAP = timedelta(milliseconds=200)
+"""Between two rounds: each step of a run wakes the loop as well, and few of them are any of its business."""
 BATCH = 50
 AT_ONCE = 8
 _IS_APPLIED = Statement(
     select((schedules.c.version == schedules.c.applied_version).label("is_applied")).where(
         schedules.c.id == bindparam("id")
     )
+)
+_BEHIND = Statement(
+    select(schedules.c.id)
+    .where(
+        schedules.c.applied_version.is_distinct_from(schedules.c.version),
+        schedules.c.clock_error_version.is_distinct_from(schedules.c.version),
+        or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
+    )
+    .order_by(schedules.c.checked_at.asc().nulls_first())
+    .limit(literal_column(str(BATCH)))
 )
 
 
@@ -275,23 +287,13 @@ class DirtyLoop:
             except Unavailable:
                 log.warning("Postgres did not answer", action="dirty_sweep")
                 found = 0
+            await asyncio.sleep(GAP.total_seconds())
             if found < BATCH or self._away:
                 await self._waker.wait(POLL)
 
     async def sweep(self) -> int:
         """One round over the rows that are behind, the longest unchecked first; how many there were."""
-        query = (
-            select(schedules.c.id)
-            .where(
-                schedules.c.applied_version.is_distinct_from(schedules.c.version),
-                schedules.c.clock_error_version.is_distinct_from(schedules.c.version),
-                or_(schedules.c.lease_until.is_(None), schedules.c.lease_until < func.now()),
-            )
-            .order_by(schedules.c.checked_at.asc().nulls_first())
-            .limit(BATCH)
-        )
-        async with self._database.read() as connection:
-            ids = [row.id for row in await connection.execute(query)]
+        ids = [row["id"] for row in await self._database.reads.rows(_BEHIND, {})]
         gate = asyncio.Semaphore(AT_ONCE)
         away = await asyncio.gather(*(self._one(schedule_id, gate) for schedule_id in ids))
         self._say(any(away), ids)

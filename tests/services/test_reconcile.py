@@ -1,6 +1,7 @@
 """A clock is made equal to its row: inline after a change, and by the loop where that did not go through."""
 
 import asyncio
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,18 +11,20 @@ import pytest
 from sqlalchemy import update
 from temporalio.client import Client, ScheduleUpdate, ScheduleUpdateInput
 
+from nextfire.wiring import in_background
 from services.cadence import Cadence, Cron, Interval
 from services.clock_leases import ClockLeases
 from services.clock_spec import DesiredClock
 from services.live import LiveStatus
 from services.live_reader import Wanted
 from services.principals import OPEN_ACTOR
-from services.reconcile import DirtyLoop, Outcome
+from services.reconcile import GAP, DirtyLoop, Outcome
 from services.schedule import ClockStatus, OverlapPolicy, Schedule, clock_id
 from services.schedules import ScheduleChanges, Schedules
 from services.tables import schedule_revisions, schedules
 from tests.services.backends import backend, idle
 from tests.stack import YEARLY, Stack, definition
+from tests.statements import statements
 from tests.waiting import eventually
 
 __all__ = ["backend", "idle"]
@@ -225,6 +228,20 @@ async def test_the_loop_brings_in_line_what_was_left_behind(running: Stack) -> N
     assert {first.version, second.version} == {2}
     assert first.form != (await _form_of(running, rows[0]))
     assert await loop.sweep() == 0
+
+
+async def test_many_wake_ups_are_few_rounds_of_the_loop(running: Stack) -> None:
+    loop = DirtyLoop(running.base.database, running.base.reconciler, running.base.listener)
+    with statements(running.base.database) as sent:
+        async with in_background(loop.run()):
+            # when it is woken all the time, for two gaps
+            begun = time.monotonic()
+            while time.monotonic() - begun < 2 * GAP.total_seconds():
+                running.base.listener.wake()
+                await asyncio.sleep(0.001)
+            passed = time.monotonic() - begun
+    # then it has looked once in each
+    assert 2 <= len(sent) <= passed / GAP.total_seconds() + 1
 
 
 async def test_many_reconcilers_at_once_write_once(running: Stack) -> None:
