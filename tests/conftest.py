@@ -32,6 +32,15 @@ structlog.configure(
 )
 
 
+LONGEST = ("simulation", "nextfire")
+"""Directories with tests that take up to a minute each, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests come first, so that not one process is left with them when the others are through."""
+    items.sort(key=lambda item: (*LONGEST, item.path.parent.name).index(item.path.parent.name))
+
+
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of the session's servers: their data, and `*.log`."""
