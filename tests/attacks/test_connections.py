@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
@@ -143,19 +144,28 @@ async def test_a_flood_of_silent_sockets(target: Target) -> None:
     before, open_before = target.process.memory_info().rss, connections(target)
     async with target.measured("a flood of silent sockets"), AsyncExitStack() as held:
         # when
-        readers = []
+        ends = []
         for number in range(most + more):
             reader, _ = await held.enter_async_context(raw(target, HANDSHAKE))
             assert await reader.readline() == b"HTTP/1.1 101 Switching Protocols\r\n"
-            readers.append(reader)
+            if number < more:
+                ends.append(asyncio.create_task(_end(reader)))
             if number % 100 == 0:
                 async with socket(target):
                     pass
-        # then the first are gone, and not because their time was up
-        for reader in readers[:more]:
-            assert b"timeout" not in await asyncio.wait_for(reader.read(), PATIENCE)
+        # then the first are gone, and not because their time was up before it was
+        for end in ends:
+            said, lasted = await asyncio.wait_for(end, PATIENCE)
+            assert b"timeout" not in said or lasted >= DEFAULT_BOUNDS.connection_init_timeout.total_seconds()
+        assert connections(target) <= open_before + most + 10
         assert target.process.memory_info().rss - before < MOST_GROWTH
     await settled(target, open_before)
+
+
+async def _end(reader: asyncio.StreamReader) -> tuple[bytes, float]:
+    """What is said until the connection ends, and for how many seconds that is."""
+    begun = time.monotonic()
+    return await reader.read(), time.monotonic() - begun
 
 
 async def test_a_flood_on_one_socket(target: Target) -> None:
