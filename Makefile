@@ -8,6 +8,8 @@ AUDIT_VENV := .venv-audit
 ATTACKS_VENV := .venv-attacks
 # `pip` would otherwise only say that it has a newer version.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Programs are started by the hundred here: each is compiled once, whatever the shell says.
+export PYTHONDONTWRITEBYTECODE :=
 
 INSTALL_FROM := pyproject.toml constraints.txt
 WEB_SOURCES := $(shell find web -name node_modules -prune -o -type f -print 2>/dev/null)

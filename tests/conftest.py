@@ -12,7 +12,7 @@ from nextfire.processes import free_port
 from tests.agents.fixtures import scripted_agent
 from tests.databases import Databases
 from tests.leftover_clocks import LeftoverClocks
-from tests.temporal_options import CHASM, FAST_PRAGMAS
+from tests.temporal_options import CHASM, LIGHT
 
 __all__ = ["scripted_agent"]
 
@@ -65,7 +65,7 @@ def leftover_clocks() -> LeftoverClocks:
 def temporal(servers: Path, leftover_clocks: LeftoverClocks) -> Iterator[Temporal]:
     """The session's Temporal server, with `address` and `ui_url`, and the search attribute RowVersion."""
     places = (servers / "temporal", free_port(), free_port(), servers / "temporal.log")
-    with running_temporal(*places, options=FAST_PRAGMAS) as server:
+    with running_temporal(*places, options=LIGHT) as server:
         leftover_clocks.of(server)
         yield server
 
@@ -74,7 +74,7 @@ def temporal(servers: Path, leftover_clocks: LeftoverClocks) -> Iterator[Tempora
 def chasm_temporal(servers: Path, leftover_clocks: LeftoverClocks) -> Iterator[Temporal]:
     """The session's Temporal server with the newer of the two schedulers."""
     places = (servers / "chasm", free_port(), free_port(), servers / "chasm.log")
-    with running_temporal(*places, options=(*CHASM, *FAST_PRAGMAS)) as server:
+    with running_temporal(*places, options=(*CHASM, *LIGHT)) as server:
         leftover_clocks.of(server)
         yield server
 

@@ -8,5 +8,10 @@ CHASM = (
 )
 """The newer of the two schedulers."""
 
-FAST_PRAGMAS = ("--sqlite-pragma", "synchronous=off", "--sqlite-pragma", "journal_mode=memory")
-"""For a server that nobody kills: its database has less to write, and does not wait for the disk."""
+LIGHT = (
+    *("--sqlite-pragma", "synchronous=off", "--sqlite-pragma", "journal_mode=memory"),
+    *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
+    *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
+)
+"""For a server that nobody kills, and that many tests share: its database does not wait for the disk, and each of their
+task queues is one and not four."""
