@@ -287,8 +287,8 @@ class DirtyLoop:
             except Unavailable:
                 log.warning("Postgres did not answer", action="dirty_sweep")
                 found = 0
-            await asyncio.sleep(GAP.total_seconds())
             if found < BATCH or self._away:
+                await asyncio.sleep(GAP.total_seconds())
                 await self._waker.wait(POLL)
 
     async def sweep(self) -> int:

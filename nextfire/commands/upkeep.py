@@ -16,15 +16,10 @@ MOST_HOURS = 10 * 366 * 24
 """Ten years: nothing is older than that, and a calendar has an end."""
 
 
-class Hours(click.FloatRange):
-    """Some hours back."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0, max=MOST_HOURS, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        hours = super().convert(value, param, ctx)
-        return self.fail("it is not a number.", param, ctx) if math.isnan(hours) else hours
+def _a_number(_ctx: click.Context, _param: click.Parameter, hours: float | None) -> float | None:
+    if hours is not None and math.isnan(hours):
+        raise click.BadParameter("it is not a number.")
+    return hours
 
 
 @click.command()
@@ -48,7 +43,8 @@ def reconcile(dry_run: bool) -> None:
 @click.command()
 @click.option(
     "--hours",
-    type=Hours(),
+    type=click.FloatRange(min=0, max=MOST_HOURS, min_open=True),
+    callback=_a_number,
     help="Look back this far, instead of to where the last audit ended.",
 )
 def audit(hours: float | None) -> None:
