@@ -23,8 +23,6 @@ from tests.schema.api import creation, failures, input_type
 from tests.waiting import eventually
 
 HOURS = 24
-PATIENCE = 300
-"""Seconds; a busy machine takes a while for a day of runs."""
 
 
 @dataclass
@@ -135,12 +133,12 @@ async def _day(client: Client, planted: Planted, agent: ScriptedAgent) -> None:
     times = {"from": _text(today - timedelta(days=1)), "to": _text(today - timedelta(seconds=1))}
     day = await client.change("backfillSchedule", {"id": schedule_id, **times}, "... on BackfillStarted { fires }")
     assert len(day["fires"]) == HOURS
-    await eventually(partial(_delivered, client, schedule_id, HOURS), PATIENCE)
+    await eventually(partial(_delivered, client, schedule_id, HOURS), 300)
     await client.change("updateSchedule", {"id": schedule_id, "expectedVersion": 1, "description": "hourly"})
     for mutation in ("pauseSchedule", "resumeSchedule", "triggerSchedule"):
         await client.change(mutation, {"id": schedule_id})
     # What is scripted from here on is for others than the run that was triggered.
-    await eventually(partial(_delivered, client, schedule_id, HOURS + 1), PATIENCE)
+    await eventually(partial(_delivered, client, schedule_id, HOURS + 1))
     at = _text(datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=2))
     for mutation in ("skipFire", "unskipFire"):
         await client.change(mutation, {"id": schedule_id, "fireAt": at})
@@ -182,7 +180,7 @@ async def _run_agent(client: Client, agent_id: str, end: str) -> str:
         found = await client.post("query($id: ID!) { run(id: $id) { status } }", id=run)
         return str(run) if found["data"]["run"]["status"] == end else None
 
-    return await eventually(ended, PATIENCE)
+    return await eventually(ended)
 
 
 async def _delivered(client: Client, schedule_id: str, count: int) -> bool | None:
