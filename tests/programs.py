@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 
 from nextfire import processes
 from nextfire.processes import Child, accepts, free_port
+from tests.no_tls import NO_TLS
 from tests.waiting import PATIENCE
 
 READY_SECONDS = 120
@@ -33,10 +34,10 @@ class Api:
         return answer
 
     def post(self, body: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}/graphql", json=body, timeout=PATIENCE, trust_env=False)
+        return httpx.post(f"{self.url}/graphql", json=body, timeout=PATIENCE, trust_env=False, verify=NO_TLS)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, trust_env=False)
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE, trust_env=False, verify=NO_TLS)
 
 
 def environment(database_url: str, temporal_address: str, **values: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import psutil
 
+from tests.no_tls import NO_TLS
 from tests.programs import Api
 from tests.waiting import PATIENCE
 
@@ -79,6 +80,7 @@ class Target:
             headers={"authorization": f"Bearer {self.attacker}"},
             timeout=PATIENCE,
             trust_env=False,
+            verify=NO_TLS,
         )
 
     def look_at(self, text: str) -> None:
@@ -134,7 +136,7 @@ class Target:
         clock = asyncio.get_running_loop().time
         began = clock()
         headers = {"authorization": f"Bearer {self.bystander}"}
-        async with httpx.AsyncClient(base_url=self.api.url, timeout=PATIENCE, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.api.url, timeout=PATIENCE, trust_env=False, verify=NO_TLS) as client:
             response = await client.post(
                 "/graphql", json={"query": "{ schedules { nodes { name } } }"}, headers=headers
             )

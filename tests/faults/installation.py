@@ -27,6 +27,7 @@ from services.database import Database
 from services.failpoints import Failpoint
 from services.schedule import clock_id
 from tests.faults.figures import Figures
+from tests.no_tls import NO_TLS
 from tests.programs import environment
 from tests.waiting import each, eventually
 
@@ -276,7 +277,7 @@ class Installation:
             yield Api(program, url, client)
 
     def client(self, url: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=url, headers=self.headers, timeout=30, trust_env=False)
+        return httpx.AsyncClient(base_url=url, headers=self.headers, timeout=30, trust_env=False, verify=NO_TLS)
 
     @asynccontextmanager
     async def running(

@@ -23,6 +23,7 @@ from services.principals import Actor
 from tests.nextfire.serving import port_of
 from tests.nextfire.transport.conftest import SCHEMA, Socket
 from tests.nextfire.transport.toy import Toy
+from tests.no_tls import NO_TLS
 from tests.waiting import eventually
 
 ADA = Authenticated(Actor("ada"))
@@ -62,7 +63,7 @@ class Served:
         return f"http://127.0.0.1:{self.port}/graphql/"
 
     async def post(self, query: str, **headers: str) -> httpx.Response:
-        async with httpx.AsyncClient(timeout=20) as http:
+        async with httpx.AsyncClient(timeout=20, verify=NO_TLS) as http:
             return await http.post(self.url, json={"query": query}, headers=headers)
 
     @asynccontextmanager
@@ -82,7 +83,7 @@ class Served:
         """The lines of a subscription over server-sent events."""
         headers = {"accept": "text/event-stream", "authorization": KNOWN}
         async with (
-            httpx.AsyncClient(timeout=20) as http,
+            httpx.AsyncClient(timeout=20, verify=NO_TLS) as http,
             http.stream("POST", self.url, json={"query": FOREVER}, headers=headers) as response,
         ):
             assert response.status_code == 200
@@ -156,7 +157,7 @@ async def test_http_serves_who_is_known(served: Served) -> None:
 
 
 async def test_headers_that_come_twice_are_joined(served: Served) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         answer = await http.post(
             served.url, json={"query": "{ hello }"}, headers=[("authorization", KNOWN), ("authorization", "Bearer x")]
         )

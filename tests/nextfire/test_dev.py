@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from nextfire.processes import free_port
+from tests.no_tls import NO_TLS
 from tests.programs import PATIENT
 from tests.waiting import is_alive, wait_until
 
@@ -61,7 +62,7 @@ class Run:
         return self.process.wait(STOP_SECONDS)
 
     def ask(self, query: str) -> Any:
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, verify=NO_TLS) as client:
             answer = client.post(f"http://127.0.0.1:{self.port}/graphql", json={"query": query}).json()
         assert "errors" not in answer, answer
         return answer["data"]
@@ -86,7 +87,7 @@ def first(home: Path) -> Iterator[Run]:
 
 
 def test_the_first_run_seeds_and_says_where_everything_is(first: Run, home: Path) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with httpx.Client(trust_env=False, verify=NO_TLS) as client:
         assert client.get(f"http://127.0.0.1:{first.port}/readyz").status_code == 200
     state = first.ask(SCHEDULE_NAMES)
     assert state["agents"]["totalCount"] == 2

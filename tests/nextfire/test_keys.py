@@ -21,6 +21,7 @@ from nextfire.embedded import Temporal
 from tests.agents.scripted import ScriptedAgent, full, stream
 from tests.nextfire.transport.conftest import Socket, npm_clients
 from tests.nextfire.transport.node import run_node
+from tests.no_tls import NO_TLS
 from tests.programs import Api, api, environment, program
 from tests.waiting import eventually
 
@@ -82,7 +83,9 @@ class Caller:
     def post(self, query: str, **variables: Any) -> httpx.Response:
         body = {"query": query, "variables": variables}
         headers = {"authorization": self.authorization}
-        return httpx.post(f"{self.api.url}/graphql", json=body, headers=headers, timeout=30, trust_env=False)
+        return httpx.post(
+            f"{self.api.url}/graphql", json=body, headers=headers, timeout=30, trust_env=False, verify=NO_TLS
+        )
 
     def ask(self, query: str, **variables: Any) -> Any:
         answer = self.post(query, **variables).json()
@@ -260,7 +263,9 @@ def send_everywhere(running: Api, planted: Mapping[str, str]) -> None:
         (f"{running.url}/nowhere?access_token={planted['query']}", {}),
         (f"http://user:{planted['userinfo']}@127.0.0.1:{port}/graphql", {}),
     ]:
-        answer = httpx.post(url, json={"query": "{ __typename }"}, headers=headers, timeout=30, trust_env=False)
+        answer = httpx.post(
+            url, json={"query": "{ __typename }"}, headers=headers, timeout=30, trust_env=False, verify=NO_TLS
+        )
         assert answer.status_code in (401, 404)
         assert not any(secret in answer.text for secret in planted.values())
 

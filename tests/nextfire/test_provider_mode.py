@@ -11,6 +11,7 @@ from nextfire.app import create_app
 from tests.agents.scripted import status
 from tests.nextfire.serving import port_of
 from tests.nextfire.transport.conftest import Socket
+from tests.no_tls import NO_TLS
 from tests.provider.scripted import AUTHN, ScriptedProvider, principal
 from tests.stack import provided_by, settings
 
@@ -31,7 +32,7 @@ async def url(database_url: str, provider: ScriptedProvider) -> AsyncIterator[st
 
 
 async def ask(url: str, **headers: str) -> httpx.Response:
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=30, trust_env=False, verify=NO_TLS) as http:
         return await http.post(f"http:{url}", json={"query": AGENTS}, headers=headers)
 
 

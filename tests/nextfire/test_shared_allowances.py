@@ -10,6 +10,7 @@ import httpx
 from nextfire.embedded import Temporal
 from tests.nextfire.redis import Redis, needs_redis, redis
 from tests.nextfire.test_keys import FIRES, Caller, Cli
+from tests.no_tls import NO_TLS
 from tests.programs import api, environment
 from tests.waiting import PATIENCE, eventually
 
@@ -28,7 +29,7 @@ async def connects(caller: Caller) -> bool:
 
 async def streams(caller: Caller, held: AsyncExitStack) -> bool:
     """Whether a subscription of the caller's is let in; it lasts as long as `held`."""
-    client = await held.enter_async_context(httpx.AsyncClient(timeout=PATIENCE, trust_env=False))
+    client = await held.enter_async_context(httpx.AsyncClient(timeout=PATIENCE, trust_env=False, verify=NO_TLS))
     headers = {"authorization": caller.authorization, "accept": "text/event-stream"}
     request = client.build_request("POST", f"{caller.api.url}/graphql", json={"query": FIRES}, headers=headers)
     response = await client.send(request, stream=True)

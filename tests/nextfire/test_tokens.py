@@ -21,6 +21,7 @@ from services.token_claims import ClaimMapping
 from tests.nextfire.serving import port_of
 from tests.nextfire.transport.conftest import npm_clients
 from tests.nextfire.transport.node import run_node
+from tests.no_tls import NO_TLS
 from tests.services.issuer import AUDIENCE, Issuer, issuing
 from tests.stack import settings
 
@@ -46,7 +47,7 @@ async def api(database_url: str, issuer: Issuer, **values: Any) -> AsyncIterator
 
 
 async def test_a_token_over_http(database_url: str, issuer: Issuer) -> None:
-    async with api(database_url, issuer) as url, httpx.AsyncClient(timeout=30) as http:
+    async with api(database_url, issuer) as url, httpx.AsyncClient(timeout=30, verify=NO_TLS) as http:
         for headers, status in [
             ({}, 401),
             ({"authorization": "Bearer x.y.z"}, 401),
@@ -62,7 +63,7 @@ async def test_a_token_over_http(database_url: str, issuer: Issuer) -> None:
 async def test_without_the_issuer_nobody_can_be_known(database_url: str, issuer: Issuer) -> None:
     issuer.down = True
     headers = {"authorization": f"Bearer {issuer.token()}"}
-    async with api(database_url, issuer) as url, httpx.AsyncClient(timeout=30) as http:
+    async with api(database_url, issuer) as url, httpx.AsyncClient(timeout=30, verify=NO_TLS) as http:
         answer = await http.post(f"http:{url}", json={"query": "{ __typename }"}, headers=headers)
         assert answer.status_code == 503
         assert answer.json()["errors"][0]["extensions"] == {"code": "UNAVAILABLE"}

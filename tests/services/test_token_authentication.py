@@ -23,6 +23,7 @@ from services.issuer_keys import IssuerKeys, url_issue
 from services.principals import Actor, Principal, PrincipalType, Role
 from services.token_authentication import MAX_TOKEN, TokenAuthenticator, TokenRules
 from services.token_claims import ClaimMapping
+from tests.no_tls import NO_TLS
 from tests.services.issuer import AUDIENCE, RSA_KEYS, Issuer, encoded, issuing, public_jwk
 
 NOW_AND_THEN = timedelta(hours=1)
@@ -43,7 +44,7 @@ async def knowing(
 ) -> AsyncIterator[TokenAuthenticator]:
     """An authenticator for the issuer's tokens."""
     options = {"algorithms": ALLOWED, "tried_at_most_every": NOW_AND_THEN, **options}
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as http:
         keys = IssuerKeys(http, issuer.url, **options)
         yield TokenAuthenticator(keys, TokenRules(issuer.url, audiences, ALLOWED), mapping or ClaimMapping())
 

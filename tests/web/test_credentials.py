@@ -13,6 +13,7 @@ from nextfire.playground_routes import BUILD
 from services.api_keys import ApiKeys
 from services.database import Database
 from services.principals import Role
+from tests.no_tls import NO_TLS
 from tests.programs import Api, api, environment
 from tests.web.playground_page import PlaygroundPage
 
@@ -80,7 +81,9 @@ async def test_the_headers_tab_goes_with_everything(playground: PlaygroundPage, 
 
 
 async def create_schedule(url: str, key: str) -> None:
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False) as http:
+    async with httpx.AsyncClient(
+        headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=False, verify=NO_TLS
+    ) as http:
 
         async def change(query: str, values: dict[str, Any]) -> Any:
             answer = await http.post(f"{url}/graphql", json={"query": query, "variables": {"input": values}})

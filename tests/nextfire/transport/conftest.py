@@ -21,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from nextfire.transport import Bounds, GraphQLEndpoint, Perimeter, internal_error, uvicorn_options
 from tests.nextfire.transport.node import install_clients
 from tests.nextfire.transport.toy import Toy, toy_schema
+from tests.no_tls import NO_TLS
 from tests.waiting import PATIENCE
 
 SCHEMA = toy_schema()
@@ -125,7 +126,7 @@ async def serving(
     task = asyncio.create_task(server._serve())
     await asyncio.wait_for(server.up.wait(), 20)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE, verify=NO_TLS) as client:
         try:
             yield Served(port, toy, client)
         finally:
