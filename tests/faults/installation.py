@@ -23,7 +23,6 @@ from temporalio.service import RPCError
 from nextfire.processes import Child, free_port
 from resolvers.ids import Kind, encode, key_of
 from services.clock import Clock, Described
-from services.database import Database
 from services.failpoints import Failpoint
 from services.schedule import clock_id
 from tests.faults.figures import Figures
@@ -239,7 +238,10 @@ class Installation:
     def __post_init__(self) -> None:
         self.direct_temporal = self.direct_temporal or self.temporal_address
         self.direct_database = self.direct_database or self.database_url
-        self._variables = environment(self.database_url, self.temporal_address, **self.settings)
+        # By default it is named after the database, where the last test that had it may have left workflows.
+        self._queue = f"test-{uuid4()}"
+        own = {"NEXTFIRE_TASK_QUEUE": self._queue, **self.settings}
+        self._variables = environment(self.database_url, self.temporal_address, **own)
 
     @asynccontextmanager
     async def program(self, command: str, **variables: str) -> AsyncIterator[Program]:
@@ -332,11 +334,7 @@ class Installation:
         return await Client.connect(self.direct_temporal)
 
     async def task_queue(self) -> str:
-        database = Database(self.direct_database, pool_size=1)
-        try:
-            return f"nextfire-{await database.identity()}"
-        finally:
-            await database.close()
+        return self._queue
 
     async def clean(self) -> None:
         """Take the clocks away: those of a shared server would fire on after the test."""
